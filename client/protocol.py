@@ -1,0 +1,328 @@
+"""What manager, agent and bundle helper say to each other over their sockets.
+
+Each message is one msgpack frame behind a 4-byte big-endian length, a tagged union of the structs below. The manager
+never waits for an answer: what it sends is handed over, and what comes back arrives through its selector. Durations
+are seconds, times UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""The largest frame either side accepts. A parse result that is larger than the gateway's request limit is refused there."""
+
+
+class Message(msgspec.Struct, kw_only=True, tag=True, frozen=True):
+    """Base of all frames; the tag is the class name."""
+
+
+# Manager to agent ----------------------------------------------------------------------------------------------------
+
+
+class Register(Message):
+    """First frame: register this processor and keep it registered. Answered by Registered or Stopped."""
+
+    hostname: str
+    unixname: str
+    pid: int
+    airflow_version: str
+    bundle_names: list[str] | None
+    max_callbacks: int
+    heartbeat_interval: float
+    """Seconds between heartbeats, ``[scheduler] job_heartbeat_sec``."""
+
+
+class BundleDefinition(msgspec.Struct, kw_only=True, frozen=True):
+    """One configured bundle, as the bundle helper describes it."""
+
+    name: str
+    path: str
+    team_name: str | None
+    refresh_interval: float
+    supports_versioning: bool
+    view_url_template: str | None
+    template_params: dict[str, Any]
+
+
+class SyncBundles(Message):
+    """Make the gateway's bundle rows match these; repeated by the agent after a new registration."""
+
+    bundles: list[BundleDefinition]
+    deactivate_missing: bool
+
+
+class Tick(Message):
+    """The manager's loop has turned. Heartbeats, claims and renewals go out only while these arrive."""
+
+
+class BundleRefreshed(Message):
+    """A bundle was refreshed; a None version leaves the stored one as it is."""
+
+    bundle_name: str
+    last_refreshed: datetime
+    version: str | None
+
+
+class FilesObserved(Message):
+    """All files of a bundle as just scanned. ``observed_filelocs`` names the DAG files inside zips besides."""
+
+    bundle_name: str
+    files: list[str]
+    observed_filelocs: list[str]
+
+
+class SerializedDagDocument(msgspec.Struct, kw_only=True, frozen=True):
+    document: dict[str, Any]
+    last_loaded: datetime | None
+
+
+class ParseResult(Message):
+    """One finished attempt at one file. ``timed_out`` results carry no DAGs and leave Airflow's rows alone."""
+
+    attempt_id: str
+    sequence: int
+    bundle_name: str
+    bundle_path: str
+    relative_fileloc: str
+    bundle_version: str | None
+    version_data: dict[str, Any] | None
+    parse_duration: float
+    timed_out: bool
+    dags: list[SerializedDagDocument]
+    import_errors: dict[str, str]
+    warnings: list[dict[str, Any]]
+    sources: dict[str, str]
+    """Source text by ``fileloc`` of the DAGs above."""
+    lease_ids: list[str]
+    """Priority parse requests that this parse answers; acknowledged when the result is stored."""
+
+
+class ScanStale(Message):
+    """Ask the gateway to deactivate DAGs that their files no longer yield. Dropped while the gateway is away."""
+
+    stale_dag_threshold: float
+
+
+class PurgeWarnings(Message):
+    """Ask the gateway to delete warnings of inactive DAGs. Dropped while the gateway is away."""
+
+
+class Read(Message):
+    """A request of a parse child (or of the bundle helper), forwarded. Answered by ReadAnswer with the same id.
+
+    ``request`` is the Airflow comms message as its ``model_dump(mode="json")``, ``type`` included.
+    """
+
+    id: int
+    bundle_name: str
+    relative_fileloc: str | None
+    request: dict[str, Any]
+
+
+class CallbackSettled(Message):
+    """What became of a claimed callback: ``RAN``, ``RAISED``, ``NOT_FOUND`` or ``NOT_STARTED``."""
+
+    lease_id: str
+    outcome: str
+
+
+class ParseRequestReleased(Message):
+    """A claimed priority parse request will not be answered by a parse (its file is gone, or the manager stops)."""
+
+    lease_id: str
+
+
+class Complete(Message):
+    """The manager is done: deliver what is waiting, complete the Job, answer Completed."""
+
+    succeeded: bool
+    timeout: float
+    """Seconds that the delivery may take."""
+
+
+# Agent to manager ----------------------------------------------------------------------------------------------------
+
+
+class Registered(Message):
+    job_id: int
+    gateway_version: str
+
+
+class Stopped(Message):
+    """The processor must end: registration was refused, the gateway did not come in time, or the Job was closed."""
+
+    reason: str
+    message: str
+
+
+class BundleStateRow(msgspec.Struct, kw_only=True, frozen=True):
+    name: str
+    last_refreshed: datetime | None
+    version: str | None
+
+
+class BundleStates(Message):
+    states: list[BundleStateRow]
+
+
+class CallbackLease(msgspec.Struct, kw_only=True, frozen=True):
+    lease_id: str
+    attempt: int
+    callback: dict[str, Any]
+
+
+class CallbacksLeased(Message):
+    leases: list[CallbackLease]
+
+
+class ParseRequestLease(msgspec.Struct, kw_only=True, frozen=True):
+    lease_id: str
+    bundle_name: str
+    relative_fileloc: str
+
+
+class ParseRequestsLeased(Message):
+    leases: list[ParseRequestLease]
+
+
+class LeaseLost(Message):
+    """Another processor may have this claim now; what is still queued for it must not run."""
+
+    lease_id: str
+
+
+class ReadAnswer(Message):
+    """The answer to a Read.
+
+    Exactly one of ``body`` (fields of the Airflow comms result), ``error`` (an ``ErrorResponse``: ``error`` and
+    ``detail``) and ``unreachable`` is set. ``unreachable`` says that the gateway was away: the attempt that asked must
+    be discarded.
+    """
+
+    id: int
+    body: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+    unreachable: bool = False
+
+
+class ResultSettled(Message):
+    """The gateway's word on one ParseResult: ``ACCEPTED`` (committed) or ``REFUSED``; other outcomes are retried."""
+
+    attempt_id: str
+    bundle_name: str
+    relative_fileloc: str
+    status: str
+    reason: str | None
+    message: str | None
+
+
+class Completed(Message):
+    undelivered: int
+    """Results that could not be delivered in time."""
+
+
+ToAgent = (
+    Register
+    | SyncBundles
+    | Tick
+    | BundleRefreshed
+    | FilesObserved
+    | ParseResult
+    | ScanStale
+    | PurgeWarnings
+    | Read
+    | CallbackSettled
+    | ParseRequestReleased
+    | Complete
+)
+FromAgent = (
+    Registered
+    | Stopped
+    | BundleStates
+    | CallbacksLeased
+    | ParseRequestsLeased
+    | LeaseLost
+    | ReadAnswer
+    | ResultSettled
+    | Completed
+)
+
+
+# Manager to bundle helper, and back ----------------------------------------------------------------------------------
+
+
+class DescribeBundles(Message):
+    """Instantiate the configured bundles (connection reads go to the agent). Answered by BundlesDescribed."""
+
+    bundle_names: list[str] | None
+
+
+class BundlesDescribed(Message):
+    bundles: list[BundleDefinition]
+    error: str | None = None
+
+
+class RefreshBundle(Message):
+    """Initialize a bundle if need be, and refresh it. Answered by BundleReady."""
+
+    bundle_name: str
+
+
+class PrepareVersion(Message):
+    """Initialize one version of a bundle, for a callback. Answered by BundleReady with that version requested."""
+
+    bundle_name: str
+    version: str
+
+
+class BundleReady(Message):
+    bundle_name: str
+    requested_version: str | None
+    path: str | None
+    version: str | None
+    version_data: dict[str, Any] | None
+    error: str | None = None
+
+
+class RemoveStaleVersions(Message):
+    """Run Airflow's clean-up of bundle versions on disk; no answer."""
+
+
+ToBundleHelper = DescribeBundles | RefreshBundle | PrepareVersion | RemoveStaleVersions
+FromBundleHelper = BundlesDescribed | BundleReady
+
+
+def encode(message: Message) -> bytes:
+    """One frame, length included."""
+    body = msgspec.msgpack.encode(message)
+    if len(body) > MAX_FRAME_BYTES:
+        raise ValueError(f"A {type(message).__name__} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME_BYTES}.")
+    return len(body).to_bytes(4, "big") + body
+
+
+class FrameBuffer:
+    """Cuts a byte stream into frames; holds at most one incomplete frame."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames completed by ``data``, without their length.
+
+        :raises ValueError: the peer announced a frame beyond MAX_FRAME_BYTES
+        """
+        self._buffer += data
+        frames: list[bytes] = []
+        while len(self._buffer) >= 4:
+            length = int.from_bytes(self._buffer[:4], "big")
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"A frame of {length} bytes exceeds the limit of {MAX_FRAME_BYTES}.")
+            if len(self._buffer) < 4 + length:
+                break
+            frames.append(bytes(self._buffer[4 : 4 + length]))
+            del self._buffer[: 4 + length]
+        return frames

@@ -1,0 +1,99 @@
+"""parsegate's own tables, in Airflow's metadata database, so that a change and its receipt commit together.
+
+They have their own MetaData and Alembic history and no foreign keys into Airflow's tables: Airflow's migrations never
+see them, and ``airflow db clean`` can delete a Job without asking us. Times are UTC, durations seconds.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from airflow.utils.sqlalchemy import UtcDateTime
+from sqlalchemy import JSON, BigInteger, Float, Index, Integer, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+BUNDLE_NAME = String(250)
+RELATIVE_FILELOC = String(2000)
+
+
+class ParsegateBase(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class ParsedFile(ParsegateBase):
+    """The file ledger: what the last parse of each file of a bundle left behind. Airflow keeps no such row.
+
+    ``last_parsed_at`` moves with every attempt that counts (stored, refused or timed out); ``last_stored_at`` only when
+    the result was written to Airflow's tables, and then equals the ``last_parsed_time`` of its DAGs.
+    """
+
+    __tablename__ = "parsegate_file"
+
+    bundle_name: Mapped[str] = mapped_column(BUNDLE_NAME, primary_key=True)
+    relative_fileloc: Mapped[str] = mapped_column(RELATIVE_FILELOC, primary_key=True)
+    status: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[str | None] = mapped_column(String(50))
+    message: Mapped[str | None] = mapped_column(Text)
+    last_parsed_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_stored_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    parse_duration: Mapped[float | None] = mapped_column(Float)
+    bundle_version: Mapped[str | None] = mapped_column(String(200))
+    dag_count: Mapped[int] = mapped_column(Integer, default=0)
+    import_error_count: Mapped[int] = mapped_column(Integer, default=0)
+    warning_count: Mapped[int] = mapped_column(Integer, default=0)
+    job_id: Mapped[int] = mapped_column(Integer)
+    attempt_id: Mapped[str] = mapped_column(String(36))
+    sequence: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (Index("ix_parsegate_file_last_parsed_at", "last_parsed_at"),)
+
+
+class Claim(ParsegateBase):
+    """A callback or priority parse request that left Airflow's table in the transaction that created this row.
+
+    ``state`` is ``WAITING`` (released, or its lease was lost), ``LEASED`` (``job_id`` has it until ``expires_at``) or
+    ``PARKED`` (failed ``attempts`` times; nobody is given it again). An acknowledged claim's row is gone.
+    """
+
+    __tablename__ = "parsegate_claim"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    state: Mapped[str] = mapped_column(String(10))
+    bundle_name: Mapped[str] = mapped_column(BUNDLE_NAME)
+    priority_weight: Mapped[int] = mapped_column(Integer, default=0)
+    payload: Mapped[dict[str, Any]] = mapped_column(JSON)
+    created_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    attempts: Mapped[int] = mapped_column(Integer, default=0)
+    last_outcome: Mapped[str | None] = mapped_column(String(20))
+    claim_id: Mapped[str | None] = mapped_column(String(36))
+    job_id: Mapped[int | None] = mapped_column(Integer)
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+    __table_args__ = (
+        Index("ix_parsegate_claim_kind_state", "kind", "state", "expires_at"),
+        Index("ix_parsegate_claim_claim_id", "claim_id"),
+    )
+
+
+class Processor(ParsegateBase):
+    """One registered DAG processor, beside its row in Airflow's ``job`` table."""
+
+    __tablename__ = "parsegate_processor"
+
+    job_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    registration_id: Mapped[str] = mapped_column(String(36), unique=True)
+    subject: Mapped[str] = mapped_column(String(500))
+    hostname: Mapped[str] = mapped_column(String(500))
+    pid: Mapped[int] = mapped_column(Integer)
+    bundle_names: Mapped[list[str]] = mapped_column(JSON)
+    parsegate_version: Mapped[str] = mapped_column(String(50))
+    airflow_version: Mapped[str] = mapped_column(String(50))
+    registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
