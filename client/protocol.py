@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 MAX_FRAME_BYTES = 64 * 1024 * 1024
-"""The largest frame either side accepts. A parse result that is larger than the gateway's request limit is refused there."""
+"""The largest frame either side accepts. A parse result beyond the gateway's request limit is refused there."""
 
 
 class Message(msgspec.Struct, kw_only=True, tag=True, frozen=True):
@@ -23,7 +23,7 @@ class Message(msgspec.Struct, kw_only=True, tag=True, frozen=True):
 # Manager to agent ----------------------------------------------------------------------------------------------------
 
 
-class Register(Message):
+class Register(Message, frozen=True):
     """First frame: register this processor and keep it registered. Answered by Registered or Stopped."""
 
     hostname: str
@@ -48,18 +48,18 @@ class BundleDefinition(msgspec.Struct, kw_only=True, frozen=True):
     template_params: dict[str, Any]
 
 
-class SyncBundles(Message):
+class SyncBundles(Message, frozen=True):
     """Make the gateway's bundle rows match these; repeated by the agent after a new registration."""
 
     bundles: list[BundleDefinition]
     deactivate_missing: bool
 
 
-class Tick(Message):
+class Tick(Message, frozen=True):
     """The manager's loop has turned. Heartbeats, claims and renewals go out only while these arrive."""
 
 
-class BundleRefreshed(Message):
+class BundleRefreshed(Message, frozen=True):
     """A bundle was refreshed; a None version leaves the stored one as it is."""
 
     bundle_name: str
@@ -67,7 +67,7 @@ class BundleRefreshed(Message):
     version: str | None
 
 
-class FilesObserved(Message):
+class FilesObserved(Message, frozen=True):
     """All files of a bundle as just scanned. ``observed_filelocs`` names the DAG files inside zips besides."""
 
     bundle_name: str
@@ -80,7 +80,7 @@ class SerializedDagDocument(msgspec.Struct, kw_only=True, frozen=True):
     last_loaded: datetime | None
 
 
-class ParseResult(Message):
+class ParseResult(Message, frozen=True):
     """One finished attempt at one file. ``timed_out`` results carry no DAGs and leave Airflow's rows alone."""
 
     attempt_id: str
@@ -101,17 +101,17 @@ class ParseResult(Message):
     """Priority parse requests that this parse answers; acknowledged when the result is stored."""
 
 
-class ScanStale(Message):
+class ScanStale(Message, frozen=True):
     """Ask the gateway to deactivate DAGs that their files no longer yield. Dropped while the gateway is away."""
 
     stale_dag_threshold: float
 
 
-class PurgeWarnings(Message):
+class PurgeWarnings(Message, frozen=True):
     """Ask the gateway to delete warnings of inactive DAGs. Dropped while the gateway is away."""
 
 
-class Read(Message):
+class Read(Message, frozen=True):
     """A request of a parse child (or of the bundle helper), forwarded. Answered by ReadAnswer with the same id.
 
     ``request`` is the Airflow comms message as its ``model_dump(mode="json")``, ``type`` included.
@@ -123,20 +123,20 @@ class Read(Message):
     request: dict[str, Any]
 
 
-class CallbackSettled(Message):
+class CallbackSettled(Message, frozen=True):
     """What became of a claimed callback: ``RAN``, ``RAISED``, ``NOT_FOUND`` or ``NOT_STARTED``."""
 
     lease_id: str
     outcome: str
 
 
-class ParseRequestReleased(Message):
+class ParseRequestReleased(Message, frozen=True):
     """A claimed priority parse request will not be answered by a parse (its file is gone, or the manager stops)."""
 
     lease_id: str
 
 
-class Complete(Message):
+class Complete(Message, frozen=True):
     """The manager is done: deliver what is waiting, complete the Job, answer Completed."""
 
     succeeded: bool
@@ -147,12 +147,12 @@ class Complete(Message):
 # Agent to manager ----------------------------------------------------------------------------------------------------
 
 
-class Registered(Message):
+class Registered(Message, frozen=True):
     job_id: int
     gateway_version: str
 
 
-class Stopped(Message):
+class Stopped(Message, frozen=True):
     """The processor must end: registration was refused, the gateway did not come in time, or the Job was closed."""
 
     reason: str
@@ -165,7 +165,7 @@ class BundleStateRow(msgspec.Struct, kw_only=True, frozen=True):
     version: str | None
 
 
-class BundleStates(Message):
+class BundleStates(Message, frozen=True):
     states: list[BundleStateRow]
 
 
@@ -175,7 +175,7 @@ class CallbackLease(msgspec.Struct, kw_only=True, frozen=True):
     callback: dict[str, Any]
 
 
-class CallbacksLeased(Message):
+class CallbacksLeased(Message, frozen=True):
     leases: list[CallbackLease]
 
 
@@ -185,17 +185,17 @@ class ParseRequestLease(msgspec.Struct, kw_only=True, frozen=True):
     relative_fileloc: str
 
 
-class ParseRequestsLeased(Message):
+class ParseRequestsLeased(Message, frozen=True):
     leases: list[ParseRequestLease]
 
 
-class LeaseLost(Message):
+class LeaseLost(Message, frozen=True):
     """Another processor may have this claim now; what is still queued for it must not run."""
 
     lease_id: str
 
 
-class ReadAnswer(Message):
+class ReadAnswer(Message, frozen=True):
     """The answer to a Read.
 
     Exactly one of ``body`` (fields of the Airflow comms result), ``error`` (an ``ErrorResponse``: ``error`` and
@@ -209,7 +209,7 @@ class ReadAnswer(Message):
     unreachable: bool = False
 
 
-class ResultSettled(Message):
+class ResultSettled(Message, frozen=True):
     """The gateway's word on one ParseResult: ``ACCEPTED`` (committed) or ``REFUSED``; other outcomes are retried."""
 
     attempt_id: str
@@ -220,7 +220,7 @@ class ResultSettled(Message):
     message: str | None
 
 
-class Completed(Message):
+class Completed(Message, frozen=True):
     undelivered: int
     """Results that could not be delivered in time."""
 
@@ -255,31 +255,31 @@ FromAgent = (
 # Manager to bundle helper, and back ----------------------------------------------------------------------------------
 
 
-class DescribeBundles(Message):
+class DescribeBundles(Message, frozen=True):
     """Instantiate the configured bundles (connection reads go to the agent). Answered by BundlesDescribed."""
 
     bundle_names: list[str] | None
 
 
-class BundlesDescribed(Message):
+class BundlesDescribed(Message, frozen=True):
     bundles: list[BundleDefinition]
     error: str | None = None
 
 
-class RefreshBundle(Message):
+class RefreshBundle(Message, frozen=True):
     """Initialize a bundle if need be, and refresh it. Answered by BundleReady."""
 
     bundle_name: str
 
 
-class PrepareVersion(Message):
+class PrepareVersion(Message, frozen=True):
     """Initialize one version of a bundle, for a callback. Answered by BundleReady with that version requested."""
 
     bundle_name: str
     version: str
 
 
-class BundleReady(Message):
+class BundleReady(Message, frozen=True):
     bundle_name: str
     requested_version: str | None
     path: str | None
@@ -288,7 +288,7 @@ class BundleReady(Message):
     error: str | None = None
 
 
-class RemoveStaleVersions(Message):
+class RemoveStaleVersions(Message, frozen=True):
     """Run Airflow's clean-up of bundle versions on disk; no answer."""
 
 
@@ -300,7 +300,8 @@ def encode(message: Message) -> bytes:
     """One frame, length included."""
     body = msgspec.msgpack.encode(message)
     if len(body) > MAX_FRAME_BYTES:
-        raise ValueError(f"A {type(message).__name__} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME_BYTES}.")
+        kind = type(message).__name__
+        raise ValueError(f"A {kind} of {len(body)} bytes exceeds the frame limit of {MAX_FRAME_BYTES}.")
     return len(body).to_bytes(4, "big") + body
 
 

@@ -31,7 +31,7 @@ class ParsedFile(ParsegateBase):
     """The file ledger: what the last parse of each file of a bundle left behind. Airflow keeps no such row.
 
     ``last_parsed_at`` moves with every attempt that counts (stored, refused or timed out); ``last_stored_at`` only when
-    the result was written to Airflow's tables, and then equals the ``last_parsed_time`` of its DAGs.
+    the result was written to Airflow's tables, in the same transaction.
     """
 
     __tablename__ = "parsegate_file"
@@ -58,8 +58,9 @@ class ParsedFile(ParsegateBase):
 class Claim(ParsegateBase):
     """A callback or priority parse request that left Airflow's table in the transaction that created this row.
 
-    ``state`` is ``WAITING`` (released, or its lease was lost), ``LEASED`` (``job_id`` has it until ``expires_at``) or
-    ``PARKED`` (failed ``attempts`` times; nobody is given it again). An acknowledged claim's row is gone.
+    ``state`` is ``WAITING`` (not handed out yet, or released), ``LEASED`` (``job_id`` has it until ``expires_at``) or
+    ``PARKED`` (failed ``attempts`` times, or unreadable: ``message`` says which; nobody is given it again). ``job_id``
+    stays after a release, so that the release can be sent twice. An acknowledged claim's row is gone.
     """
 
     __tablename__ = "parsegate_claim"
@@ -73,6 +74,7 @@ class Claim(ParsegateBase):
     created_at: Mapped[datetime] = mapped_column(UtcDateTime)
     attempts: Mapped[int] = mapped_column(Integer, default=0)
     last_outcome: Mapped[str | None] = mapped_column(String(20))
+    message: Mapped[str | None] = mapped_column(Text)
     claim_id: Mapped[str | None] = mapped_column(String(36))
     job_id: Mapped[int | None] = mapped_column(Integer)
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import strawberry
 from graphql import GraphQLError
 
+from ..resolvers import database
+from .loaders import ParseStateLoaders
+
 if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
     from ..resolvers.principal import Principal, TokenKind
+
+MintJobToken = Callable[[int, str, frozenset[str]], tuple[str, datetime]]
+"""``(job_id, subject, bundles)`` to ``(token, expires_at)``."""
 
 
 @dataclass
@@ -18,20 +30,41 @@ class OperationContext:
 
     :param principal: the verified caller
     :param request_id: names this HTTP request in the logs of both sides
+    :param mint_job_token: signs the token of a Job that was just registered: ``(job_id, subject, bundles)`` to
+        ``(token, expires_at)``
     """
 
     principal: Principal
     request_id: str
+    mint_job_token: MintJobToken
 
     def require(self, *kinds: TokenKind) -> Principal:
         """The principal, when its token is one of ``kinds``; otherwise a ``FORBIDDEN`` error."""
         if self.principal.kind not in kinds:
             expected = " or ".join(kind.value for kind in kinds)
             raise GraphQLError(
-                f"This field needs a token of kind {expected}; the request carries a {self.principal.kind.value} token.",
+                f"This field needs a token of kind {expected}; "
+                f"the request carries a {self.principal.kind.value} token.",
                 extensions={"code": "FORBIDDEN"},
             )
         return self.principal
+
+    def transaction(self) -> AbstractContextManager[Session]:
+        """A writing session that commits at the end of the block.
+
+        One for each root mutation field, or for each item of a list whose items stand alone; it is this operation's
+        alone. See :func:`parsegate.resolvers.database.transaction`.
+        """
+        return database.transaction()
+
+    def reading(self) -> AbstractContextManager[Session]:
+        """A session for queries only, this operation's alone; nothing it does is committed."""
+        return database.reading()
+
+    @cached_property
+    def loaders(self) -> ParseStateLoaders:
+        """Batches what nested fields read, for this operation alone; each batch has a reading session of its own."""
+        return ParseStateLoaders(self)
 
 
 Info = strawberry.Info[OperationContext, Any]

@@ -1,0 +1,392 @@
+"""Run a DAG processor that stores and reads through the gateway. Options and meaning as ``airflow dag-processor``.
+
+It starts the agent and the bundle helper, each by exec, gives up its privileges if it is told to, makes sure that it
+sees no secret of the deployment, registers, and becomes the manager. Exit codes:
+
+0  ended as asked: by SIGTERM or SIGINT, or after ``--num-runs``
+1  a fault, described in the log
+2  options or configuration are wrong
+3  the gateway was not reached within ``[parsegate] startup_timeout``, or refused the registration
+4  a secret of the deployment is visible: a Fernet key, a JWT secret or private key, a usable database URL
+5  ended while running: the gateway closed the Job, or the agent or the bundle helper ended
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import platform
+import pwd
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from . import isolation
+
+if TYPE_CHECKING:
+    from .bundle_refresh import AgentChannel, HelperChannel
+    from .settings import ProcessorSettings
+
+log = logging.getLogger(__name__)
+
+EXIT_ENDED = 0
+EXIT_FAULT = 1
+EXIT_MISCONFIGURED = 2
+EXIT_NO_GATEWAY = 3
+EXIT_SECRET_VISIBLE = 4
+EXIT_STOPPED = 5
+
+FAREWELL_TIMEOUT = 10.0
+"""Seconds that the delivery of what is waiting may take at the end."""
+STARTUP_MARGIN = 15.0
+"""Seconds beyond ``startup_timeout`` after which a silent agent is given up."""
+REMINDER_INTERVAL = 30.0
+
+
+class StartRefused(Exception):
+    """The processor can't start; the message says why."""
+
+    def __init__(self, exit_code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.exit_code = exit_code
+
+
+def run(argv: Sequence[str]) -> int:
+    """The ``parsegate dag-processor`` command."""
+    arguments = _parser().parse_args(argv)
+    if arguments.verbose:
+        os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
+    isolation.prepare_environment(os.environ)
+    # Before Airflow is imported: its import runs the commands of _CMD settings.
+    try:
+        _refuse_secrets(judge_files=False)
+        return _run_with_airflow(arguments)
+    except StartRefused as refusal:
+        print(f"parsegate dag-processor: {refusal}", file=sys.stderr, flush=True)
+        return refusal.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="parsegate dag-processor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "-n",
+        "--num-runs",
+        type=int,
+        help="parse every file so often, then end; -1: no end (default: [scheduler] num_runs)",
+    )
+    parser.add_argument(
+        "-B", "--bundle-name", action="append", help="parse this bundle; may be given more than once (default: all)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    parser.add_argument("-D", "--daemon", action="store_true", help="run in the background")
+    parser.add_argument("--pid", help="file for the process id, with --daemon")
+    parser.add_argument("--stdout", help="file for the standard output, with --daemon")
+    parser.add_argument("--stderr", help="file for the standard error, with --daemon")
+    parser.add_argument("-l", "--log-file", help="file for the log, with --daemon")
+    return parser
+
+
+def _refuse_secrets(*, judge_files: bool) -> None:
+    if found := isolation.visible_secrets(os.environ, judge_files=judge_files):
+        raise StartRefused(
+            EXIT_SECRET_VISIBLE,
+            "this process runs DAG files and must not see secrets of the deployment. It needs a home and a "
+            "configuration of its own, without them.\n  " + "\n  ".join(found),
+        )
+
+
+def _run_with_airflow(arguments: argparse.Namespace) -> int:
+    from airflow.cli.commands.daemon_utils import run_command_with_daemon_option
+    from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
+    from airflow.utils.process_utils import set_component_mp_start_method
+
+    from .settings import SettingsError, read_processor_settings
+
+    ProvidersManager().initialize_providers_configuration()
+    set_component_mp_start_method("dag_processor")
+    try:
+        settings = read_processor_settings(conf)
+    except SettingsError as error:
+        raise StartRefused(EXIT_MISCONFIGURED, str(error)) from error
+    if arguments.num_runs is None:
+        arguments.num_runs = conf.getint("scheduler", "num_runs")
+    exit_code = EXIT_FAULT
+
+    def command() -> None:
+        nonlocal exit_code
+        exit_code = _process(arguments, settings)
+
+    run_command_with_daemon_option(
+        args=arguments, process_name="dag-processor", callback=command, should_setup_logging=True
+    )
+    return exit_code
+
+
+def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
+    from airflow.sdk.execution_time.supervisor import block_orm_access
+
+    from . import protocol
+    from .manager import GatewayDagFileProcessorManager, ProcessorStopped
+    from .manager_channel import ManagerChannel
+
+    with _companions(settings) as (agent_socket, helper_socket):
+        _give_up_privileges(settings)
+        _refuse_secrets(judge_files=True)
+        block_orm_access()
+        agent: AgentChannel = ManagerChannel(agent_socket, "agent", protocol.FromAgent)  # pyright: ignore[reportArgumentType]
+        helper: HelperChannel = ManagerChannel(helper_socket, "bundle helper", protocol.FromBundleHelper)  # pyright: ignore[reportArgumentType]
+        definitions = _Start(agent, helper, settings).run(arguments.bundle_name)
+
+        manager = GatewayDagFileProcessorManager(
+            max_runs=arguments.num_runs,
+            bundle_names_to_parse=arguments.bundle_name,
+            agent=agent,
+            helper=helper,
+            definitions=definitions,
+        )
+        exit_code = EXIT_FAULT
+        try:
+            manager.run()
+            exit_code = EXIT_ENDED
+        except ProcessorStopped as stopped:
+            exit_code = EXIT_STOPPED if stopped.signal_number is None else EXIT_ENDED
+            log.log(logging.INFO if exit_code == EXIT_ENDED else logging.ERROR, "%s", stopped.reason)
+        except Exception:
+            log.exception("The processor's loop failed")
+        finally:
+            undelivered = manager.finish(succeeded=exit_code == EXIT_ENDED, timeout=FAREWELL_TIMEOUT)
+            agent.close()
+            helper.close()
+        if undelivered or (undelivered is None and exit_code == EXIT_ENDED):
+            log.warning("Not everything could be delivered to the gateway (%s left)", undelivered)
+        log.info("The processor has ended with exit code %s", exit_code)
+        return exit_code
+
+
+class _Start:
+    """What happens between the start of the processes and the first turn of the loop. It may wait, and says so."""
+
+    def __init__(self, agent: AgentChannel, helper: HelperChannel, settings: ProcessorSettings) -> None:
+        self._agent = agent
+        self._helper = helper
+        self._settings = settings
+        self._kept: list[Any] = []
+        self._registered = False
+
+    def run(self, bundle_names: list[str] | None) -> list[Any]:
+        """The bundles to parse, once this processor is registered.
+
+        :raises StartRefused: it could not be registered in time, or has no bundles
+        """
+        from airflow import __version__ as airflow_version
+        from airflow.configuration import conf
+        from airflow.utils.net import get_hostname
+
+        from . import protocol
+
+        gateway = self._settings.url or f"the agent at {self._settings.agent_socket}"
+        log.info("Registering with %s; waiting for up to %g s", gateway, self._settings.startup_timeout)
+        self._agent.send(
+            protocol.Register(
+                hostname=get_hostname(),
+                unixname=_user_name(),
+                pid=os.getpid(),
+                airflow_version=airflow_version,
+                bundle_names=bundle_names,
+                max_callbacks=conf.getint("dag_processor", "max_callbacks_per_loop"),
+                heartbeat_interval=conf.getfloat("scheduler", "job_heartbeat_sec"),
+            )
+        )
+        self._wait(lambda: self._registered, f"{gateway} to register this processor", STARTUP_MARGIN)
+        self._helper.send(protocol.DescribeBundles(bundle_names=bundle_names))
+        self._wait(lambda: bool(self._helper.received), "the bundles to be described", 0)
+        described = self._helper.received.popleft()
+        assert isinstance(described, protocol.BundlesDescribed)
+        if described.error is not None:
+            raise StartRefused(EXIT_MISCONFIGURED, described.error)
+        self._agent.received.extendleft(reversed(self._kept))
+        return described.bundles
+
+    def _wait(self, done: Callable[[], bool], what: str, margin: float) -> None:
+        from . import protocol
+
+        started = reminded = time.monotonic()
+        while not done():
+            for channel in (self._agent, self._helper):
+                if channel.closed is not None:
+                    raise StartRefused(EXIT_FAULT, f"{channel.closed}; see its messages above")
+            now = time.monotonic()
+            if now - started > self._settings.startup_timeout + margin:
+                raise StartRefused(EXIT_NO_GATEWAY, f"gave up waiting for {what} after {now - started:.0f} s")
+            if now - reminded > REMINDER_INTERVAL:
+                reminded = now
+                log.info("Still waiting for %s (%.0f s)", what, now - started)
+            if self._registered:
+                self._agent.send(protocol.Tick())
+                self._helper.wait(1.0)
+                self._agent.wait(0.01)
+            else:
+                self._agent.wait(1.0)
+            while self._agent.received:
+                self._take(self._agent.received.popleft())
+
+    def _take(self, message: Any) -> None:
+        from . import protocol
+
+        if isinstance(message, protocol.Stopped):
+            raise StartRefused(EXIT_NO_GATEWAY, f"{message.reason}: {message.message}")
+        if isinstance(message, protocol.Registered):
+            self._registered = True
+            log.info("Registered as Job %s with gateway %s", message.job_id, message.gateway_version)
+        else:
+            self._kept.append(message)
+
+
+@contextmanager
+def _companions(settings: ProcessorSettings) -> Generator[tuple[socket.socket, socket.socket]]:
+    """The agent and the bundle helper, running; their sockets for the manager. On the way out they are waited for."""
+    processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+    manager_to_helper, helper_end = socket.socketpair()
+    try:
+        if settings.agent_socket is not None:
+            manager_to_agent = _connect(settings)
+            # The agent takes the second connection, made before the first one registers, for the bundle helper's.
+            helper_to_agent = _connect(settings)
+        else:
+            manager_to_agent, agent_end = socket.socketpair()
+            helper_to_agent, agent_helper_end = socket.socketpair()
+            processes.append(("agent", _start_agent(settings, agent_end, agent_helper_end)))
+        processes.append(("bundle helper", _start_helper(settings, helper_end, helper_to_agent)))
+        helper_to_agent.close()
+        try:
+            yield manager_to_agent, manager_to_helper
+        finally:
+            manager_to_agent.close()
+            manager_to_helper.close()
+    finally:
+        for name, process in processes:
+            _wait_for(name, process)
+
+
+def _connect(settings: ProcessorSettings) -> socket.socket:
+    """A connection to a sidecar agent, which may still be starting."""
+    deadline = time.monotonic() + settings.startup_timeout
+    log.info("Connecting to the agent at %s", settings.agent_socket)
+    while True:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.connect(str(settings.agent_socket))
+            return connection
+        except (FileNotFoundError, ConnectionRefusedError) as error:
+            connection.close()
+            if time.monotonic() > deadline:
+                reason = f"there is no agent at {settings.agent_socket} ({error.strerror})"
+                raise StartRefused(EXIT_NO_GATEWAY, reason) from error
+            time.sleep(0.5)
+        except OSError as error:
+            connection.close()
+            reason = f"the agent's socket {settings.agent_socket} can't be used: {error.strerror}"
+            raise StartRefused(EXIT_MISCONFIGURED, reason) from error
+
+
+def _start_agent(settings: ProcessorSettings, manager: socket.socket, helper: socket.socket) -> subprocess.Popen[bytes]:
+    from .agent_command import agent_config
+    from .agent_config import config_descriptor
+
+    try:
+        config = agent_config(settings, manager_fd=manager.fileno(), helper_fd=helper.fileno())
+    except ValueError as error:
+        raise StartRefused(EXIT_MISCONFIGURED, str(error)) from error
+    descriptor = config_descriptor(config)
+    try:
+        return _start(
+            "parsegate.client.agent", ["--config-fd", str(descriptor)], manager, helper, descriptor=descriptor
+        )
+    finally:
+        os.close(descriptor)
+
+
+def _start_helper(settings: ProcessorSettings, manager: socket.socket, agent: socket.socket) -> subprocess.Popen[bytes]:
+    arguments = ["--manager-fd", str(manager.fileno()), "--agent-fd", str(agent.fileno())]
+    if settings.run_as_user is not None:
+        arguments.append("--shared")
+    return _start("parsegate.client.bundle_helper", arguments, manager, agent)
+
+
+def _start(
+    module: str, arguments: list[str], *ends: socket.socket, descriptor: int | None = None
+) -> subprocess.Popen[bytes]:
+    """Exec a module with these sockets, which are then its alone."""
+    inherited = [end.fileno() for end in ends] + ([descriptor] if descriptor is not None else [])
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", module, *arguments],
+        stdin=subprocess.DEVNULL,
+        pass_fds=inherited,
+        # A Ctrl-C in the terminal is the manager's to handle; it tells the others.
+        start_new_session=True,
+    )
+    for end in ends:
+        end.close()
+    return process
+
+
+def _wait_for(name: str, process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(FAREWELL_TIMEOUT + STARTUP_MARGIN)
+    except subprocess.TimeoutExpired:
+        log.warning("The %s (PID %s) does not end; terminating it", name, process.pid)
+        # Not allowed once this process has given up its privileges; the companion ends by itself, later.
+        with suppress(PermissionError):
+            process.terminate()
+
+
+def _give_up_privileges(settings: ProcessorSettings) -> None:
+    """Become ``run_as_user`` if there is one, and close this process to others. Says which boundary there is."""
+    from .settings import user_entry
+
+    if settings.run_as_user is not None:
+        entry = user_entry(settings.run_as_user)
+        if os.geteuid() not in (0, entry.pw_uid):
+            reason = f"run_as_user is {settings.run_as_user}, which needs a start as root"
+            raise StartRefused(EXIT_MISCONFIGURED, reason)
+        if os.geteuid() == 0:
+            _hand_over_directories(entry)
+            # Airflow derives its home from the user's when it is not set.
+            os.environ.setdefault("AIRFLOW_HOME", os.fspath(isolation.airflow_home(os.environ)))
+            os.environ.update(HOME=entry.pw_dir, USER=entry.pw_name, LOGNAME=entry.pw_name)
+            isolation.drop_to(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    if platform.system() == "Linux":
+        isolation.make_undumpable()
+    if settings.token_path is not None and os.access(settings.token_path, os.R_OK):
+        log.warning(
+            "Manager and agent both run as %s, so DAG files can read the processor token (%s): there is no boundary "
+            "against hostile code. Set [parsegate] run_as_user, or run the agent as a sidecar under another user.",
+            _user_name(),
+            settings.token_path,
+        )
+
+
+def _hand_over_directories(entry: pwd.struct_passwd) -> None:
+    """What the manager and its children write must be theirs: the children's logs, the use of bundle versions."""
+    from airflow.dag_processing.bundles.base import STALE_BUNDLE_TRACKING_FOLDER
+
+    from .manager import log_directory
+
+    for directory in (log_directory(), os.fspath(STALE_BUNDLE_TRACKING_FOLDER)):
+        os.makedirs(directory, mode=0o755, exist_ok=True)
+        os.chown(directory, entry.pw_uid, entry.pw_gid)
+
+
+def _user_name() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

@@ -1,0 +1,117 @@
+"""The gateway as an ASGI application: ``/graphql``, ``/health`` and ``/ready``."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflow.configuration import conf
+from anyio import CapacityLimiter, fail_after, to_thread
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.authentication import AuthenticationMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from ..schema.root import build_schema
+from . import settings
+from .authentication import BearerAuthentication, refuse_authentication
+from .body_limit import BodyLimit
+from .errors import ErrorCode, RequestRefused, refusal_response
+from .graphql_view import GraphQLView
+from .limits import EXTENSIONS
+from .readiness import READY, readiness
+from .request_log import RequestLog
+from .tokens import TokenMinter, TokenVerifier
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+    from strawberry.schema import BaseSchema
+
+READINESS_TIMEOUT = 5.0
+"""Seconds after which ``/ready`` answers that the database cannot be reached."""
+
+
+def create_app(schema: BaseSchema | None = None) -> Starlette:
+    """The application, on the database and the keys that Airflow's configuration names.
+
+    :param schema: what ``/graphql`` executes; None for the contract
+    :raises KeysMisconfigured: Airflow's configuration names no key that tokens could be signed and verified with
+    """
+    minter = TokenMinter()
+    view = GraphQLView(
+        schema or build_schema(EXTENSIONS),
+        mint_job_token=partial(minter.mint_job_token, settings.JOB_TOKEN_LIFETIME.read()),
+        threads=operation_threads(),
+        max_operations=settings.MAX_BATCH_OPERATIONS.read(),
+    )
+    graphql = AuthenticationMiddleware(view, BearerAuthentication(TokenVerifier(minter)), refuse_authentication)
+    return Starlette(
+        routes=[
+            # Twice, because a redirect to the other spelling would lose a POST's body.
+            Route("/graphql", graphql),
+            Route("/graphql/", graphql),
+            Route("/health", _health),
+            Route("/ready", _Readiness()),
+        ],
+        middleware=[Middleware(RequestLog), Middleware(BodyLimit, max_bytes=settings.MAX_BODY_BYTES.read())],
+        exception_handlers={HTTPException: _refuse_http, Exception: _mask_fault},
+    )
+
+
+def operation_threads() -> int:
+    """How many operations may run at once: fewer than Airflow's connection pool has connections.
+
+    Half of them unless configured, because Airflow's code now and then opens a session of its own inside an operation:
+    operations that hold all connections while each waits for one more would wait for ever.
+    """
+    pool_size = conf.getint("database", "sql_alchemy_pool_size", fallback=5)
+    overflow = conf.getint("database", "sql_alchemy_max_overflow", fallback=10)
+    if pool_size == 0 or overflow < 0 or not conf.getboolean("database", "sql_alchemy_pool_enabled", fallback=True):
+        return settings.OPERATION_THREADS.read() or 8
+    connections = pool_size + overflow
+    return max(1, min(settings.OPERATION_THREADS.read() or connections // 2, connections - 1))
+
+
+async def _health(_: Request) -> Response:
+    """Whether the process answers; says nothing about the database."""
+    return JSONResponse({"status": "ok"})
+
+
+class _Readiness:
+    """ASGI endpoint of ``/ready``; asks the database in threads of its own, so that busy operations don't delay it."""
+
+    def __init__(self) -> None:
+        self._turns = CapacityLimiter(2)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        states = {"database": "unreachable"}
+        try:
+            with fail_after(READINESS_TIMEOUT):
+                states = await to_thread.run_sync(readiness, limiter=self._turns, abandon_on_cancel=True)
+        except TimeoutError:
+            pass
+        ready = all(state == READY for state in states.values())
+        response = JSONResponse(
+            {"status": READY if ready else "not ready", "checks": states}, status_code=200 if ready else 503
+        )
+        await response(scope, receive, send)
+
+
+async def _refuse_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
+    refused = RequestRefused(
+        error.status_code,
+        codes.get(error.status_code, ErrorCode.BAD_REQUEST),
+        f"{error.detail}.",
+        dict(error.headers or {}),
+    )
+    return refusal_response(request, refused)
+
+
+async def _mask_fault(request: Request, _: Exception) -> Response:
+    # Starlette raises the fault again after this, and the server logs it.
+    return refusal_response(request, RequestRefused(500, ErrorCode.INTERNAL, "The gateway failed to answer."))

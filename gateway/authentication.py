@@ -1,0 +1,90 @@
+"""Who sends a request: the Bearer token of its ``Authorization`` header, verified.
+
+A request without the header passes as nobody, so that a browser can load the GraphiQL page; the GraphQL endpoint
+answers it with 401 when it asks for more. A token that is not valid is answered with 401 here.
+"""
+
+from __future__ import annotations
+
+from starlette.authentication import AuthCredentials, AuthenticationBackend, AuthenticationError, BaseUser
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+
+from ..resolvers.principal import Principal
+from .errors import ErrorCode, RequestRefused, refusal_response
+from .tokens import KeysUnavailable, TokenRefused, TokenVerifier
+
+_CHALLENGE = 'Bearer realm="parsegate"'
+
+
+class Caller(BaseUser):
+    """Starlette's user of an authenticated request."""
+
+    def __init__(self, principal: Principal) -> None:
+        self.principal = principal
+
+    @property
+    def is_authenticated(self) -> bool:
+        return True
+
+    @property
+    def display_name(self) -> str:
+        return self.principal.subject
+
+    @property
+    def identity(self) -> str:
+        return self.principal.subject
+
+
+class BearerAuthentication(AuthenticationBackend):
+    """Starlette's authentication backend over the gateway's tokens."""
+
+    def __init__(self, verifier: TokenVerifier) -> None:
+        self._verifier = verifier
+
+    async def authenticate(self, conn: HTTPConnection) -> tuple[AuthCredentials, BaseUser] | None:
+        headers = conn.headers.getlist("authorization")
+        if not headers:
+            return None
+        scheme, _, token = headers[0].partition(" ")
+        if len(headers) > 1 or scheme.lower() != "bearer" or not token.strip():
+            raise AuthenticationError("The Authorization header must be `Bearer TOKEN`, once.")
+        try:
+            principal = await self._verifier.verify(token.strip())
+        except TokenRefused as refused:
+            raise AuthenticationError(str(refused)) from refused
+        except KeysUnavailable as unavailable:
+            raise AuthenticationError from unavailable
+        return AuthCredentials([principal.kind.value]), Caller(principal)
+
+
+def refuse_authentication(connection: HTTPConnection, error: AuthenticationError) -> Response:
+    """The answer to a request whose token was refused."""
+    if isinstance(error.__cause__, KeysUnavailable):
+        unavailable = RequestRefused(
+            503,
+            ErrorCode.UNAVAILABLE,
+            "The keys that tokens are verified with cannot be fetched. Try again later.",
+            {"Retry-After": "10"},
+        )
+        return refusal_response(connection, unavailable)
+    challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{error!s}"'
+    return refusal_response(
+        connection, RequestRefused(401, ErrorCode.UNAUTHENTICATED, str(error), {"WWW-Authenticate": challenge})
+    )
+
+
+def authenticated_principal(connection: HTTPConnection) -> Principal:
+    """Who sends the request.
+
+    :raises RequestRefused: nobody says so
+    """
+    user = connection.user
+    if not isinstance(user, Caller):
+        raise RequestRefused(
+            401,
+            ErrorCode.UNAUTHENTICATED,
+            "This needs a token: send the header `Authorization: Bearer TOKEN`, with a token of `parsegate token`.",
+            {"WWW-Authenticate": _CHALLENGE},
+        )
+    return user.principal

@@ -1,0 +1,59 @@
+"""One id and one log line for each HTTP request.
+
+The id comes from the caller's ``X-Request-ID`` when that is a plain word, else it is made here; it is in every log line
+that the request causes (Airflow's logging shows structlog's context variables) and in the answer's ``X-Request-ID``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+_PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROBES = frozenset({"/health", "/ready"})
+
+
+class RequestLog:
+    """ASGI middleware; sets ``state.request_id``."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _PLAIN_WORD.fullmatch(given) else uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        status = 0
+        started = time.perf_counter()
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, send_with_id)
+            finally:
+                logger.log(
+                    logging.DEBUG if scope["path"] in _PROBES and status < 400 else logging.INFO,
+                    "%s %s %s in %.1f ms, request %s",
+                    scope["method"],
+                    scope["path"],
+                    status or "unanswered",
+                    (time.perf_counter() - started) * 1000,
+                    request_id,
+                )

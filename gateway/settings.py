@@ -1,0 +1,133 @@
+"""Settings of section ``[parsegate]`` that the gateway's process reads, and the declarations of the processor's.
+
+The processor reads its own with :mod:`parsegate.client.settings`; they are declared here because Airflow takes all of a
+provider's options from one place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..resolvers.settings import RESOLVER_OPTIONS, Option
+
+JOB_TOKEN_LIFETIME = Option(
+    "job_token_lifetime",
+    3600.0,
+    "Seconds for which the token is valid that a processor gets when it registers. It registers again in time.",
+    minimum=60.0,
+)
+PROCESSOR_TOKEN_LIFETIME = Option(
+    "processor_token_lifetime",
+    86400.0,
+    "Seconds for which a token of `parsegate token processor` is valid when --lifetime is not given. Write the token "
+    "again before they have passed: the agent reads the file anew.",
+    minimum=1.0,
+)
+OPERATOR_TOKEN_LIFETIME = Option(
+    "operator_token_lifetime",
+    3600.0,
+    "Seconds for which a token of `parsegate token operator` is valid when --lifetime is not given.",
+    minimum=1.0,
+)
+MAX_BODY_BYTES = Option(
+    "max_body_bytes",
+    16 * 1024 * 1024,
+    "The largest request body that the gateway reads, in bytes. A larger one is answered with 413.",
+    minimum=1024,
+)
+MAX_BATCH_OPERATIONS = Option(
+    "max_batch_operations", 100, "The most GraphQL operations that one HTTP request may carry as an array.", minimum=1
+)
+OPERATION_THREADS = Option(
+    "operation_threads",
+    0,
+    "How many GraphQL operations one gateway process executes at the same time. 0 means half of the connections that "
+    "[database] sql_alchemy_pool_size and sql_alchemy_max_overflow allow; it is always fewer than all of them.",
+    minimum=0,
+)
+
+GATEWAY_OPTIONS = (
+    *RESOLVER_OPTIONS,
+    JOB_TOKEN_LIFETIME,
+    PROCESSOR_TOKEN_LIFETIME,
+    OPERATOR_TOKEN_LIFETIME,
+    MAX_BODY_BYTES,
+    MAX_BATCH_OPERATIONS,
+    OPERATION_THREADS,
+)
+
+PROCESSOR_OPTIONS = (
+    Option(
+        "url",
+        "",
+        "URL of the gateway, ending in /graphql. The processor needs it.",
+        example="https://parsegate.example.com/graphql",
+    ),
+    Option(
+        "token_path",
+        "",
+        "File that holds the processor token, readable by the agent alone. It is read again when it changes and after "
+        "the gateway refused the token. The processor needs it.",
+        example="/run/secrets/parsegate/token",
+    ),
+    Option("ca_path", "", "PEM file of the certificate authorities to trust for the gateway; empty for the system's."),
+    Option("client_certificate_path", "", "PEM file of the certificate to present to the gateway; empty for none."),
+    Option(
+        "client_key_path",
+        "",
+        "PEM file of the client certificate's private key; empty when the certificate's file holds it.",
+    ),
+    Option(
+        "proxy",
+        "",
+        "URL of the HTTP proxy to reach the gateway through; empty for none.",
+        example="http://user:password@proxy.example.com:3128",
+        sensitive=True,
+    ),
+    Option(
+        "startup_timeout", 300.0, "Seconds for which a starting processor waits for the gateway before it gives up."
+    ),
+    Option(
+        "poll_interval",
+        2.0,
+        "Seconds between the requests of an idle processor: for new callbacks, parse requests and bundle states.",
+        minimum=0.1,
+    ),
+    Option(
+        "agent_socket",
+        "",
+        "Unix socket of an agent that runs as a sidecar; empty to start an agent beside the processor.",
+    ),
+    Option(
+        "run_as_user",
+        "",
+        "User name or id that the processor changes to after its agent is started, so that DAG code cannot read the "
+        "agent's token; empty to stay. It needs root to start.",
+    ),
+    Option(
+        "status_path",
+        "",
+        "File in which the agent keeps its state for `parsegate status --local`; empty for the default.",
+    ),
+)
+
+
+def declarations() -> dict[str, Any]:
+    """The provider's ``config``: every option of both sides, as Airflow's ``provider_info.schema.json`` wants it."""
+    types = {bool: "boolean", int: "integer", float: "float", str: "string"}
+    return {
+        "parsegate": {
+            "description": "Settings of parsegate's gateway, and of the DAG processors that use it.",
+            "options": {
+                option.name: {
+                    "description": option.description,
+                    "version_added": "0.1.0",
+                    "type": types[type(option.default)],
+                    "example": option.example,
+                    "default": str(option.default),
+                    **({"sensitive": True} if option.sensitive else {}),
+                }
+                for option in (*GATEWAY_OPTIONS, *PROCESSOR_OPTIONS)
+            },
+        }
+    }

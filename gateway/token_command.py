@@ -1,0 +1,126 @@
+"""Mint a token for a processor or an operator, with Airflow's signing key.
+
+Run it where that key is: an init container, a trusted job, an administrator's shell. A token file is replaced in one
+step, so that the agent never reads half of one, and only its owner can read it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from getpass import getuser
+from pathlib import Path
+from uuid import uuid4
+
+from airflow.exceptions import AirflowConfigException
+
+from ..resolvers.principal import ALL_BUNDLES, Principal, TokenKind
+from . import settings
+from .tokens import KeysMisconfigured, TokenMinter
+
+
+def write_privately(path: Path, text: str) -> None:
+    """Replace the file in one step by one that only its owner can read and write, whatever the umask.
+
+    :raises OSError: the folder is missing or cannot be written
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "w", encoding="ascii") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = _parser().parse_args(argv)
+    kind = TokenKind(arguments.kind)
+    bundles = frozenset(name for part in arguments.bundles or [ALL_BUNDLES] for name in part.split(",") if name)
+    if not bundles:
+        print("parsegate token: --bundles names no bundle.", file=sys.stderr)
+        return 2
+    lifetimes = {
+        TokenKind.PROCESSOR: settings.PROCESSOR_TOKEN_LIFETIME,
+        TokenKind.OPERATOR: settings.OPERATOR_TOKEN_LIFETIME,
+    }
+    try:
+        lifetime = arguments.lifetime or lifetimes[kind].read()
+        token, expires_at = TokenMinter().mint(
+            Principal(kind=kind, subject=arguments.subject, bundles=bundles), lifetime
+        )
+        if arguments.out is None:
+            print(token)
+        else:
+            write_privately(arguments.out, token + "\n")
+    except (KeysMisconfigured, AirflowConfigException, OSError) as error:
+        print(f"parsegate token: {error}", file=sys.stderr)
+        return 1
+    granted = "all bundles" if ALL_BUNDLES in bundles else f"bundles {', '.join(sorted(bundles))}"
+    print(
+        f"A {kind.value} token for {arguments.subject}: {granted}, until {expires_at:%Y-%m-%d %H:%M:%S} UTC.",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="parsegate token", description=(__doc__ or "").partition("\n\n")[0])
+    kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
+    processor = kinds.add_parser("processor", help="a token to register a DAG processor with")
+    processor.add_argument(
+        "--bundles",
+        action="append",
+        required=True,
+        metavar="NAMES",
+        help="the bundles that it may read and write, separated by commas; * for all, which also allows to deactivate "
+        "bundles that are no longer configured",
+    )
+    processor.add_argument(
+        "--subject",
+        type=_subject,
+        default=f"dag-processor:{socket.gethostname()}",
+        help="who it is for (default: %(default)s)",
+    )
+    operator = kinds.add_parser("operator", help="a token to read parse state and to request parses with")
+    operator.add_argument(
+        "--bundles",
+        action="append",
+        metavar="NAMES",
+        help="the bundles that it may see, separated by commas (default: all)",
+    )
+    operator.add_argument(
+        "--subject", type=_subject, default=f"operator:{getuser()}", help="who it is for (default: %(default)s)"
+    )
+    for kind in (processor, operator):
+        kind.add_argument(
+            "--lifetime",
+            type=_lifetime,
+            metavar="SECONDS",
+            help="seconds until it expires (default: [parsegate] settings)",
+        )
+        kind.add_argument(
+            "--out", type=Path, metavar="FILE", help="replace this file, mode 0600, instead of printing the token"
+        )
+    return parser
+
+
+def _lifetime(text: str) -> float:
+    lifetime = float(text)
+    if not 1 <= lifetime <= 366 * 86400:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1 second and a year")
+    return lifetime
+
+
+def _subject(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a subject must be a name")
+    return text

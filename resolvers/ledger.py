@@ -1,0 +1,106 @@
+"""The file ledger: one row for each file of each bundle, saying what its last parse left behind.
+
+It gives replays their first answer, keeps an older result from overwriting a newer one, and is the clock that stale
+DAGs are found by.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, select
+
+from .tables import ParsedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import datetime
+
+    from sqlalchemy.orm import Session
+
+    from .parse_result import ParseResult
+    from .refusals import RefusalReason
+
+
+_PARAMETERS = 1000
+"""How many values go into one IN list: databases limit the parameters of a statement."""
+
+
+class FileStatus(Enum):
+    """What became of the last attempt at a file."""
+
+    STORED = "STORED"
+    REFUSED = "REFUSED"
+    TIMED_OUT = "TIMED_OUT"
+
+
+def entry(session: Session, bundle_name: str, relative_fileloc: str) -> ParsedFile | None:
+    """The file's row, locked until the transaction ends; None when the file is new."""
+    return session.scalar(
+        select(ParsedFile)
+        .where(ParsedFile.bundle_name == bundle_name, ParsedFile.relative_fileloc == relative_fileloc)
+        .with_for_update()
+    )
+
+
+def last_parsed(session: Session, bundle_names: Collection[str] | None) -> dict[tuple[str, str], datetime]:
+    """When each file was last parsed, by bundle and path; of ``bundle_names``, or of all bundles when None."""
+    query = select(ParsedFile.bundle_name, ParsedFile.relative_fileloc, ParsedFile.last_parsed_at)
+    if bundle_names is not None:
+        query = query.where(ParsedFile.bundle_name.in_(bundle_names))
+    return {(row.bundle_name, row.relative_fileloc): row.last_parsed_at for row in session.execute(query)}
+
+
+def forget_missing(session: Session, bundle_name: str, present: Collection[str]) -> int:
+    """Delete the rows of a bundle's files that are not ``present``; how many."""
+    known = session.scalars(select(ParsedFile.relative_fileloc).where(ParsedFile.bundle_name == bundle_name))
+    gone = [relative_fileloc for relative_fileloc in known if relative_fileloc not in present]
+    for start in range(0, len(gone), _PARAMETERS):
+        some = gone[start : start + _PARAMETERS]
+        session.execute(
+            delete(ParsedFile)
+            .where(ParsedFile.bundle_name == bundle_name, ParsedFile.relative_fileloc.in_(some))
+            .execution_options(synchronize_session=False)
+        )
+    return len(gone)
+
+
+def record(
+    session: Session,
+    entry: ParsedFile | None,
+    result: ParseResult,
+    *,
+    job_id: int,
+    status: FileStatus,
+    at: datetime,
+    reason: RefusalReason | None = None,
+    message: str | None = None,
+    counts: tuple[int, int, int] | None = None,
+) -> None:
+    """Write what became of an attempt.
+
+    :param entry: the file's locked row; None makes one
+    :param counts: DAGs, import errors and warnings stored; None when nothing was, and the earlier counts still hold
+    """
+    if entry is None:
+        entry = ParsedFile(
+            bundle_name=result.bundle_name,
+            relative_fileloc=result.relative_fileloc,
+            dag_count=0,
+            import_error_count=0,
+            warning_count=0,
+        )
+        session.add(entry)
+    entry.status = status.value
+    entry.reason = reason.value if reason else None
+    entry.message = message
+    entry.last_parsed_at = at
+    entry.parse_duration = result.parse_duration
+    entry.job_id = job_id
+    entry.attempt_id = result.attempt_id
+    entry.sequence = result.sequence
+    if counts is not None:
+        entry.last_stored_at = at
+        entry.bundle_version = result.bundle_version
+        entry.dag_count, entry.import_error_count, entry.warning_count = counts

@@ -1,0 +1,170 @@
+"""``parsegate standalone`` as a person runs it: one command, nothing configured."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import dag_files
+import httpx
+import psutil
+import pytest
+from airflow_database import configured_kind
+from running_gateway import PARSEGATE, free_port
+
+pytestmark = pytest.mark.skipif(configured_kind() != "sqlite", reason="It always makes a SQLite database of its own.")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``AIRFLOW_HOME`` of all runs in this module."""
+    return tmp_path_factory.mktemp("standalone") / "airflow"
+
+
+@pytest.fixture(scope="module")
+def dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dags = tmp_path_factory.mktemp("dags")
+    dag_files.write(
+        dags,
+        daily=dag_files.DAILY.format(dag_id="daily"),
+        assets=dag_files.ASSETS,
+        broken=dag_files.BROKEN,
+        warns=dag_files.WARNS,
+    )
+    return dags
+
+
+def environment(home: Path) -> dict[str, str]:
+    """A shell's, without a word of Airflow."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith(("AIRFLOW", "_AIRFLOW"))}
+    return {**kept, "AIRFLOW_HOME": str(home), "HOME": str(home.parent)}
+
+
+def standalone(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*PARSEGATE, "standalone", "--port", str(free_port()), *arguments],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+
+def leftovers(home: Path) -> list[str]:
+    """Processes that still have this home in their environment or among their arguments."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = [*process.cmdline(), *process.environ().values()]
+        except (psutil.AccessDenied, psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        if process.pid != os.getpid() and any(str(home) in word for word in words):
+            found.append(" ".join(process.cmdline()))
+    return found
+
+
+def test_once_with_json_ends_with_the_summary(home: Path, dags: Path) -> None:
+    run = standalone(home, "--once", "--json", "--dags", str(dags))
+
+    assert run.returncode == 0, run.stderr[-4000:]
+    summary = json.loads(run.stdout.splitlines()[-1])
+    seconds = summary.pop("seconds")
+    assert summary == {"bundles": ["dags"], "files": 4, "dags": 4, "import_errors": 1, "warnings": 1}
+    assert seconds > 0
+    assert leftovers(home) == []
+
+
+def test_the_rows_are_in_the_database_of_that_home(home: Path) -> None:
+    # All of it in one file: the gateway has closed its connections.
+    assert not (home / "airflow.db-wal").exists()
+    with sqlite3.connect(home / "airflow.db") as connection:
+        dags = connection.execute("SELECT dag_id, bundle_name FROM dag ORDER BY dag_id").fetchall()
+    connection.close()
+
+    assert dags == [(name, "dags") for name in ("daily", "makes_orders", "reads_orders", "varies")]
+
+
+def test_the_processors_home_holds_no_secret_of_the_gateway(home: Path) -> None:
+    configuration = (home / "processor" / "airflow.cfg").read_text()
+
+    assert "fernet_key" not in configuration
+    assert "jwt_secret" not in configuration
+    assert "airflow.db" not in configuration.replace("sqlite:////nonexistent/airflow.db", "")
+    assert (home / "processor" / "processor.token").stat().st_mode & 0o777 == 0o600
+
+
+def test_once_again_in_the_same_home_shows_a_table(home: Path, dags: Path) -> None:
+    run = standalone(home, "--once", "--dags", str(dags))
+
+    assert run.returncode == 0, run.stderr[-4000:]
+    row = next(line for line in run.stdout.splitlines() if "assets.py" in line)
+    assert re.search(r"\b2\b", row)
+    assert "broken.py" in run.stdout
+    assert "4 files, 4 DAGs, 1 import errors, 1 warnings" in run.stdout
+
+
+def test_a_folder_that_does_not_exist_is_said_before_anything_starts(home: Path, tmp_path: Path) -> None:
+    run = standalone(home, "--once", "--dags", str(tmp_path / "nowhere"))
+
+    assert run.returncode == 2
+    assert "nowhere" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
+def test_a_file_that_cannot_be_stored_fails_the_pass(home: Path, tmp_path: Path) -> None:
+    # One DAG id in two files of a bundle is Airflow's last-one-wins; a file that never ends is not parsed at all.
+    dag_files.write(
+        tmp_path / "dags",
+        daily=dag_files.DAILY.format(dag_id="daily"),
+        endless="import time  # a dag for airflow\ntime.sleep(600)\n",
+    )
+    env = environment(home) | {"AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "3"}
+
+    run = subprocess.run(
+        [*PARSEGATE, "standalone", "--port", str(free_port()), "--once", "--json", "--dags", str(tmp_path / "dags")],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=180,
+    )
+
+    assert run.returncode == 1
+    assert "endless.py" in run.stderr
+    assert json.loads(run.stdout.splitlines()[-1])["files"] == 2
+
+
+def test_it_stays_up_until_it_is_interrupted(home: Path, dags: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with (tmp_path / "output").open("wb") as output:
+        process = subprocess.Popen(
+            [*PARSEGATE, "standalone", "--port", str(port), "--dags", str(dags)],
+            env=environment(home),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        deadline = time.monotonic() + 60
+        while "Ctrl-C" not in (text := (tmp_path / "output").read_text()):
+            assert process.poll() is None, text
+            assert time.monotonic() < deadline, text
+            time.sleep(0.2)
+        assert f"http://127.0.0.1:{port}/graphql" in text
+        page = httpx.get(f"http://127.0.0.1:{port}/graphql", headers={"Accept": "text/html"}, trust_env=False)
+        assert "graphiql" in page.text.lower()
+
+        # As a terminal does: to every process of the group at once.
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    assert "Traceback" not in (tmp_path / "output").read_text()
+    assert leftovers(home) == []

@@ -1,0 +1,117 @@
+"""The wheel: built from a copy of the checkout, and installed into an environment that has nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import requires
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE_FOLDERS = ("client", "gateway", "resolvers", "schema")
+DATA = {"py.typed", "schema.graphql", "gateway/migrations/alembic.ini", "gateway/migrations/script.py.mako"}
+NOT_SOURCE = (".*", "__pycache__", "build", "dist", "node_modules", "*.egg-info")
+SERVER_FRAMEWORKS = {"strawberry-graphql", "starlette", "uvicorn", "fastapi", "alembic", "sqlalchemy"}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def uv() -> Path:
+    brought = ROOT / ".tools" / "bin" / "uv"
+    assert brought.exists(), "scripts/test brings uv; run it once."
+    return brought
+
+
+@pytest.fixture(scope="module")
+def wheel(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkout = tmp_path_factory.mktemp("source") / "checkout"
+    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    target = tmp_path_factory.mktemp("dist")
+    # setuptools is locked and installed here; an isolated build would bring another.
+    run(uv, "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", target, checkout)
+    [built] = target.glob("parsegate-*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def processor_environment(uv: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    environment = tmp_path_factory.mktemp("environment") / "venv"
+    run(uv, "venv", "--python", sys.executable, environment)
+    run(
+        *(uv, "pip", "install", "--python", environment, "--constraint", ROOT / "requirements.lock"),
+        f"parsegate[processor] @ {wheel.as_uri()}",
+    )
+    return environment / "bin"
+
+
+def run(*command: str | Path, cwd: Path | None = None) -> str:
+    completed = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    assert completed.returncode == 0, f"{completed.stdout}\n{completed.stderr}"
+    return completed.stdout
+
+
+def test_it_holds_every_module_and_the_data_and_nothing_else(wheel: Path) -> None:
+    modules = {
+        str(path.relative_to(ROOT))
+        for folder in PACKAGE_FOLDERS
+        for path in (ROOT / folder).rglob("*.py")
+        if "__pycache__" not in path.parts
+    }
+    expected = {f"parsegate/{name}" for name in modules | DATA | {"__init__.py"}}
+
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if not re.match(r"parsegate-[^/]*\.dist-info/", name)}
+
+    assert names == expected
+
+
+def test_the_extra_for_processors_brings_no_server_framework() -> None:
+    wanted = {
+        match.group()
+        for requirement in requires("parsegate") or []
+        if "extra ==" not in requirement or 'extra == "processor"' in requirement
+        if (match := re.match(r"[\w.-]+", requirement))
+    }
+
+    assert "gql" in wanted
+    assert wanted.isdisjoint(SERVER_FRAMEWORKS)
+
+
+def test_a_processor_installs_into_an_empty_environment(processor_environment: Path, tmp_path: Path) -> None:
+    program = "import parsegate.client, parsegate.client.generated.client; print(parsegate.client.__file__)"
+
+    location = run(processor_environment / "python", "-c", program, cwd=tmp_path)
+
+    assert str(processor_environment.parent) in location
+
+
+def test_a_processor_has_no_graphql_server(processor_environment: Path, uv: Path) -> None:
+    installed = run(uv, "pip", "freeze", "--python", processor_environment.parent)
+
+    assert "strawberry" not in installed
+    assert "psycopg2" not in installed
+
+
+@pytest.mark.parametrize("command", ["agent", "dag-processor", "status"])
+def test_a_processors_commands_start_there(processor_environment: Path, tmp_path: Path, command: str) -> None:
+    help_text = run(processor_environment / "parsegate", command, "--help", cwd=tmp_path)
+
+    assert f"parsegate {command}" in help_text
+
+
+@pytest.mark.parametrize(("command", "extras"), [("serve", "gateway"), ("standalone", "gateway,processor")])
+def test_a_gateways_command_names_the_extra_that_is_missing(
+    processor_environment: Path, tmp_path: Path, command: str, extras: str
+) -> None:
+    refused = subprocess.run(
+        [processor_environment / "parsegate", command], capture_output=True, text=True, cwd=tmp_path
+    )
+
+    assert refused.returncode == 2
+    assert f"parsegate[{extras}]" in refused.stderr
