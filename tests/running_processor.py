@@ -122,9 +122,10 @@ class RunningProcessor:
             for name in (*directories, *files):
                 os.chown(Path(parent, name), self.uid, self.uid, follow_symlinks=False)
 
-    def start(self, *arguments: str) -> None:
-        # Not among /proc/*/environ of anybody else, and nothing of the test process's own.
-        environment = {
+    @property
+    def process_environment(self) -> dict[str, str]:
+        """All of it: nothing of the test process's own comes along."""
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
             "AIRFLOW_HOME": str(self.home),
@@ -135,13 +136,15 @@ class RunningProcessor:
             "GIT_CONFIG_NOSYSTEM": "1",
             **self.environment,
         }
+
+    def start(self, *arguments: str) -> None:
         identity: dict[str, Any] = {}
         if self.uid is not None:
             identity = {"user": self.uid, "group": self.uid, "extra_groups": []}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*PARSEGATE, "dag-processor", *self.arguments, *arguments],
-                env=environment,
+                env=self.process_environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

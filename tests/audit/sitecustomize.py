@@ -8,7 +8,7 @@ import os
 import sys
 from _thread import _local
 
-_EVENTS = {"open": 0, "socket.connect": 1, "socket.bind": 1, "sqlite3.connect": 0, "os.exec": 0, "subprocess.Popen": 0}
+_EVENTS = {"open": 0, "socket.connect": 1, "socket.bind": 1, "sqlite3.connect": 0, "os.exec": 1, "subprocess.Popen": 1}
 _path = os.environ.get("PARSEGATE_TEST_AUDIT")
 _thread = _local()
 

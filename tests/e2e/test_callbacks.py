@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +14,7 @@ from typing import Any
 import dag_files
 import pytest
 from airflow_database import AirflowDatabase
-from running_gateway import RunningGateway
+from running_gateway import PARSEGATE, RunningGateway
 from running_processor import RunningProcessor, local_bundle, processor_of
 from stored_rows import active_dags, claims, waiting_callbacks
 
@@ -265,12 +268,19 @@ def test_airflow_tells_the_running_processor_by_its_job(processor: RunningProces
     assert job_check(database, "another.host") == 1
 
 
+def test_the_local_probe_tells_that_the_processor_is_well(processor: RunningProcessor) -> None:
+    processor.until(lambda: local_probe(processor).returncode == 0, "the probe says that it is well")
+
+
+def local_probe(processor: RunningProcessor) -> subprocess.CompletedProcess[str]:
+    """``parsegate status --local``, as a container's probe would run it."""
+    return subprocess.run(
+        [*PARSEGATE, "status", "--local"], env=processor.process_environment, capture_output=True, text=True
+    )
+
+
 def job_check(database: AirflowDatabase, hostname: str) -> int:
     """Exit code of Airflow's own probe."""
-    import os
-    import subprocess
-    import sys
-
     return subprocess.run(
         [sys.executable, "-m", "airflow", "jobs", "check", "--job-type", "DagProcessorJob", "--hostname", hostname],
         env={**os.environ, **database.environment},
@@ -288,3 +298,4 @@ def test_a_stopped_processor_completes_its_job(processor: RunningProcessor, data
     with create_session() as session:
         assert session.scalars(select(Job.state)).all() == ["success"]
     assert job_check(database, processor.hostname) == 1
+    assert local_probe(processor).returncode == 1

@@ -323,6 +323,16 @@ def test_the_agent_alone_connects_and_only_to_the_gateway(one_pass: Pass) -> Non
     assert {pid for pid, _ in connections} <= token_readers
 
 
+def test_the_audit_covers_every_process_of_the_processor(one_pass: Pass) -> None:
+    started = audited(one_pass.processor, "subprocess.Popen")
+
+    for what in ("parsegate.client.agent", "parsegate.client.bundle_helper"):
+        [launcher] = {pid for pid, arguments in started if what in arguments}
+    helpers = {pid for pid, arguments in started if "'git', 'clone'" in arguments}
+    assert len(helpers) == 1
+    assert launcher not in helpers
+
+
 def test_the_processors_user_cannot_read_the_database(one_pass: Pass, database: AirflowDatabase) -> None:
     if one_pass.processor.uid is None:
         pytest.skip(

@@ -201,6 +201,10 @@ MALFORMED = {
     "unknown type": {"req_class": "X", "req_data": json.dumps({"type": "X", "bundle_name": "dags"})},
     "field missing": {"req_class": "DagCallbackRequest", "req_data": json.dumps({"type": "DagCallbackRequest"})},
     "not an object": [1],
+    "a user's data": {
+        "req_class": "DagCallbackRequest",
+        "req_data": json.dumps({"type": "DagCallbackRequest", "bundle_name": "dags", "run_id": {"conf": "hunter2"}}),
+    },
 }
 
 
@@ -239,6 +243,7 @@ def test_a_malformed_callback_is_parked_with_its_reason_and_blocks_nothing(proce
     assert run_ids(claim(processor)) == ["well-formed"]
     (parked,) = (row for row in stored_claims().values() if row.state == "PARKED")
     assert parked.message
+    assert "hunter2" not in parked.message
     assert (parked.priority_weight, parked.attempts) == (9, 0)
     assert left_callbacks() == []
     assert claim(processor) == []
