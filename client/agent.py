@@ -235,6 +235,10 @@ class Agent:
             self._helping.cancel()
         if self._registered.is_set() and self._stopping is None:
             await self._complete(succeeded, deadline - time.monotonic())
+        if self._stopping is None:
+            # A probe would take the last heartbeat for a sign of life.
+            self._stopping = ProcessorMustStop("ENDED", "it has ended")
+            self._write_status()
         if undelivered := self._outbox.undelivered_results:
             log.warning("%d parse results could not be delivered.", undelivered)
         return undelivered

@@ -85,6 +85,12 @@ def _parser() -> argparse.ArgumentParser:
         "-B", "--bundle-name", action="append", help="parse this bundle; may be given more than once (default: all)"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="log more")
+    parser.add_argument(
+        "-d",
+        "--dev",
+        action="store_true",
+        help="start anew whenever a source file of Airflow's changes; for development",
+    )
     parser.add_argument("-D", "--daemon", action="store_true", help="run in the background")
     parser.add_argument("--pid", help="file for the process id, with --daemon")
     parser.add_argument("--stdout", help="file for the standard output, with --daemon")
@@ -106,6 +112,7 @@ def _run_with_airflow(arguments: argparse.Namespace) -> int:
     from airflow.cli.commands.daemon_utils import run_command_with_daemon_option
     from airflow.configuration import conf
     from airflow.providers_manager import ProvidersManager
+    from airflow.utils.cli import should_enable_hot_reload
     from airflow.utils.process_utils import set_component_mp_start_method
 
     from .settings import SettingsError, read_processor_settings
@@ -124,6 +131,13 @@ def _run_with_airflow(arguments: argparse.Namespace) -> int:
         nonlocal exit_code
         exit_code = _process(arguments, settings)
 
+    if should_enable_hot_reload(arguments):
+        from airflow.cli.hot_reload import run_with_reloader
+
+        # The process that watches starts this command once more and never gets to the command itself.
+        exit_code = EXIT_ENDED
+        run_with_reloader(command, process_name="dag-processor")
+        return exit_code
     run_command_with_daemon_option(
         args=arguments, process_name="dag-processor", callback=command, should_setup_logging=True
     )

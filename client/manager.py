@@ -158,10 +158,10 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
                     self.take_bundle_state(state)
             case protocol.Stopped():
                 raise ProcessorStopped(f"The gateway ended this processor: {message.reason}: {message.message}")
-            case protocol.Registered():
-                self.log.info("Registered again with the gateway as Job %s", message.job_id)
             case protocol.Completed():
                 self._completed = message
+            case protocol.Registered():
+                pass  # comes once, before the loop begins
 
     def max_runs_reached(self) -> bool:
         """Whether every file of every bundle has been parsed that often, and the gateway has taken the results."""

@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from getpass import getuser
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 import httpx
 from rich.console import Console
@@ -81,6 +83,7 @@ class Standalone:
     def run(self, *, once: bool, as_json: bool) -> int:
         """The exit code: 0 if the result of every file was stored, or the person ended it."""
         home = self.home
+        self._require_free_port()
         home.make_directories()
         self._say(f"AIRFLOW_HOME is {home.path}; the DAG files are in {home.dags}.")
         # Airflow's own command writes airflow.cfg, with keys, where there is none, and finds parsegate's tables too.
@@ -103,8 +106,12 @@ class Standalone:
             *(*_PARSEGATE, "token", "operator", *_LIFETIME, "--out", str(home.operator_token)),
         )
         home.write_processor_configuration(self.url)
+        # This process is about to import Airflow, too, which must not meet a database that the caller's variables name.
+        environment = home.trusted_environment()
+        os.environ.clear()
+        os.environ.update(environment)
         self._say(f"Starting the gateway at {self.url}")
-        with self._process("serve", ["--port", str(self.port)], home.trusted_environment()) as gateway:
+        with self._process("serve", ["--port", str(self.port)], environment) as gateway:
             self._await_ready(gateway)
             self._say(
                 f"Parsing in processes that know no database and no key; here they run as the same user, {getuser()}, "
@@ -117,14 +124,26 @@ class Standalone:
                 summary = self._follow(processor, gateway, files, since, once=once)
                 seconds = time.monotonic() - started
                 unstored = files - {file.path for file in summary.files if file.is_stored}
-                print_files(self.console, summary, sorted(unstored), seconds)
                 if not once:
+                    print_files(self.console, summary, sorted(unstored), seconds)
                     self._stay_up(processor, gateway)
+        print_files(self.console, summary, sorted(unstored), seconds)
         if processor.returncode != 0:
             raise StandaloneError(self._ended(processor, "dag-processor"))
         if as_json:
             print(json.dumps(totals([BUNDLE_NAME], files, summary, seconds)), flush=True)
         return 1 if unstored else 0
+
+    def _require_free_port(self) -> None:
+        """Another gateway that answers at the port would be taken for ours, and be given the tokens."""
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError as error:
+                raise StandaloneError(
+                    f"Port {self.port} can't be used ({error.strerror}); choose another with --port."
+                ) from error
 
     def _follow(
         self,
@@ -149,7 +168,7 @@ class Standalone:
                     return summary
                 time.sleep(0.3)
 
-    def _stay_up(self, processor: subprocess.Popen[bytes], gateway: subprocess.Popen[bytes]) -> None:
+    def _stay_up(self, processor: subprocess.Popen[bytes], gateway: subprocess.Popen[bytes]) -> NoReturn:
         """Until one of the processes ends, or the person interrupts."""
         self.console.print(
             f"\nGraphiQL:  {self.url}\n"
@@ -174,6 +193,7 @@ class Standalone:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            umask=_UMASK,
         )
         if done.returncode != 0:
             raise StandaloneError(f"{doing} failed:\n{done.stdout}")
@@ -192,6 +212,7 @@ class Standalone:
                 stderr=subprocess.STDOUT,
                 # Ctrl-C is for this process alone: it stops the processor first, then the gateway it reports to.
                 start_new_session=True,
+                umask=_UMASK,
             )
         try:
             yield process
@@ -231,6 +252,8 @@ class Standalone:
         self.console.print(escape(text))
 
 
+# The database is for its owner alone.
+_UMASK = 0o077
 # Long enough for somebody to leave it running; nothing here would renew the tokens.
 _LIFETIME = ("--lifetime", str(30 * 86400))
 _PARSEGATE = (sys.executable, "-m", "parsegate.client.cli")
@@ -248,6 +271,13 @@ def _example_dags() -> Path:
     return Path(next(iter(spec.submodule_search_locations)), "example_dags")
 
 
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"{port} is not between 1 and 65535")
+    return port
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="parsegate standalone",
@@ -261,7 +291,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="folder of DAG files (default: Airflow's example DAGs)",
     )
-    parser.add_argument("--port", type=int, default=8765, help="port of the gateway (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8765, help="port of the gateway (default: %(default)s)")
     parser.add_argument(
         "--once", action="store_true", help="end after one pass; exit code 0 if the result of each file was stored"
     )

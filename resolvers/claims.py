@@ -21,7 +21,7 @@ from airflow._shared.timezones.timezone import utcnow
 from airflow.jobs.job import Job, JobState
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.sqlalchemy import with_row_locks
-from sqlalchemy import and_, case, delete, or_, select, update
+from sqlalchemy import and_, delete, or_, select, update
 
 from . import jobs
 from .principal import ALL_BUNDLES
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 
 MAX_LEASES = 1000
 """The most leases of one request; each id is a parameter of a statement."""
+
+PAUSE_PER_ATTEMPT = timedelta(seconds=10)
+"""What was released rests so long for each attempt it has had: its DAG may be about to arrive, and a processor that
+gives it back at once would use up its attempts within seconds."""
 
 
 class ClaimKind(Enum):
@@ -136,8 +140,12 @@ def replayed(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: st
 
 
 def lease(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: str, limit: int) -> list[Lease]:
-    """Hand out what waits, or has lost its owner: by priority weight, then by age."""
+    """Hand out what waits and has rested, or has lost its owner: by priority weight, then by age."""
     now = utcnow()
+    waits = and_(
+        Claim.state == ClaimState.WAITING.value,
+        or_(Claim.expires_at.is_(None), Claim.expires_at <= now),
+    )
     lost = and_(
         Claim.state == ClaimState.LEASED.value,
         or_(
@@ -149,7 +157,7 @@ def lease(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: str, 
         select(Claim).where(
             Claim.kind == kind.value,
             claimant.may_claim(Claim.bundle_name),
-            or_(Claim.state == ClaimState.WAITING.value, lost),
+            or_(waits, lost),
         )
     )
     max_attempts = MAX_ATTEMPTS.read()
@@ -216,36 +224,34 @@ def acknowledge(
 def release(
     session: Session, principal: Principal, kind: ClaimKind, outcomes: Sequence[tuple[str, str]]
 ) -> list[SettledLease]:
-    """Give claims back, undone: to the queue, or to be parked when they were handed out often enough.
+    """Give claims back, undone: to the queue, where they rest, or to be parked when they were handed out often enough.
 
     :param outcomes: lease ids, and what to remember as their ``last_outcome``
     """
     max_attempts = MAX_ATTEMPTS.read()
-    worn_out = Claim.attempts >= max_attempts
-    for outcome in sorted({outcome for _, outcome in outcomes}):  # a few kinds of outcome, not rows
-        session.execute(
-            update(Claim)
-            .where(
-                _held_by(principal),
-                Claim.kind == kind.value,
-                Claim.id.in_(_possible(lease_id for lease_id, given in outcomes if given == outcome)),
-            )
-            .values(
-                state=case((worn_out, ClaimState.PARKED.value), else_=ClaimState.WAITING.value),
-                message=case((worn_out, _worn_out(max_attempts)), else_=None),
-                last_outcome=outcome,
-                claim_id=None,
-                expires_at=None,
-            )
-            .execution_options(synchronize_session=False)
-        )
+    now = utcnow()
+    given = dict(outcomes)
+    held = select(Claim).where(_held_by(principal), Claim.kind == kind.value, Claim.id.in_(_possible(given)))
+    for row in session.scalars(
+        with_row_locks(held.order_by(Claim.id), session, of=Claim).execution_options(populate_existing=True)
+    ):
+        row.last_outcome = given[row.id]
+        row.claim_id = None
+        if row.attempts >= max_attempts:
+            row.state = ClaimState.PARKED.value
+            row.message = _worn_out(max_attempts)
+            row.expires_at = None
+        else:
+            row.state = ClaimState.WAITING.value
+            row.expires_at = now + row.attempts * PAUSE_PER_ATTEMPT
+    session.flush()
     # An earlier send of the same release left them like this.
     rows = session.execute(
         select(Claim.id, Claim.last_outcome).where(
             Claim.job_id == principal.job_id,
             Claim.kind == kind.value,
             Claim.state.in_([ClaimState.WAITING.value, ClaimState.PARKED.value]),
-            Claim.id.in_(_possible(lease_id for lease_id, _ in outcomes)),
+            Claim.id.in_(_possible(given)),
         )
     )
     released = {(lease_id, outcome) for lease_id, outcome in rows}

@@ -58,9 +58,10 @@ class ParsedFile(ParsegateBase):
 class Claim(ParsegateBase):
     """A callback or priority parse request that left Airflow's table in the transaction that created this row.
 
-    ``state`` is ``WAITING`` (not handed out yet, or released), ``LEASED`` (``job_id`` has it until ``expires_at``) or
-    ``PARKED`` (failed ``attempts`` times, or unreadable: ``message`` says which; nobody is given it again). ``job_id``
-    stays after a release, so that the release can be sent twice. An acknowledged claim's row is gone.
+    ``state`` is ``WAITING`` (not handed out yet, or released and not to be handed out again before ``expires_at``),
+    ``LEASED`` (``job_id`` has it until ``expires_at``) or ``PARKED`` (failed ``attempts`` times, or unreadable:
+    ``message`` says which; nobody is given it again). ``job_id`` stays after a release, so that the release can be sent
+    twice. An acknowledged claim's row is gone.
     """
 
     __tablename__ = "parsegate_claim"

@@ -27,10 +27,14 @@ class FileStatus(Enum):
         "STORED", description="The result was stored; the file may have import errors all the same."
     )
     REFUSED = strawberry.enum_value(
-        "REFUSED", description="The gateway refused the result; what an earlier one stored is still in place."
+        "REFUSED",
+        description="The gateway refused the result; what an earlier one stored is still in place, and becomes stale "
+        "when results go on being refused.",
     )
     TIMED_OUT = strawberry.enum_value(
-        "TIMED_OUT", description="Parsing took too long and was ended; what an earlier result stored is still in place."
+        "TIMED_OUT",
+        description="Parsing took too long or crashed and was ended; what an earlier result stored is still in place, "
+        "and becomes stale when no parse succeeds.",
     )
 
 

@@ -20,7 +20,9 @@ class PendingCallbackState(Enum):
         "UNCLAIMED", description="As the scheduler left it: no processor has claimed it yet."
     )
     WAITING = strawberry.enum_value(
-        "WAITING", description="A processor that claimed others left it, or gave it back; any processor may claim it."
+        "WAITING",
+        description="A processor that claimed others left it, or gave it back; any processor may claim it, after "
+        "10 seconds for each attempt it has had.",
     )
     LEASED = strawberry.enum_value(
         "LEASED",

@@ -129,7 +129,8 @@ def stored_claims() -> dict[str, Claim]:
 
 
 def expire(*lease_ids: str) -> None:
-    """As if the leases had been taken, or last renewed, so long ago that they have just expired."""
+    """As if the leases had been taken, or last renewed, so long ago that they have just expired, and what was released
+    had rested by now."""
     from airflow._shared.timezones.timezone import utcnow
     from sqlalchemy import update
 

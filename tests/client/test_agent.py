@@ -16,7 +16,14 @@ import pytest
 from agent_process import AgentProcess, StartAgent, bundle_definition, eventually, parse_result
 from faulty_gateway import Fault, FaultyGateway
 from gateway_app import Gateway
-from scheduler_work import dag_callback, leave_callbacks, leave_parse_requests, left_parse_requests, stored_claims
+from scheduler_work import (
+    dag_callback,
+    expire,
+    leave_callbacks,
+    leave_parse_requests,
+    left_parse_requests,
+    stored_claims,
+)
 
 from parsegate.client import protocol
 
@@ -178,6 +185,8 @@ def test_a_callback_that_did_not_run_is_handed_out_again(start_agent: StartAgent
     leave_callbacks(dag_callback("run-1"))
     (first,) = agent.manager.expect(protocol.CallbacksLeased).leases
     agent.manager.send(protocol.CallbackSettled(lease_id=first.lease_id, outcome="NOT_STARTED"))
+    eventually(lambda: [row.state for row in stored_claims().values()] == ["WAITING"])
+    expire(first.lease_id)
     (second,) = agent.manager.expect(protocol.CallbacksLeased).leases
     assert (first.attempt, second.attempt) == (1, 2)
 

@@ -291,6 +291,31 @@ def test_it_runs_in_the_background_when_told_to(root: Path):
         setting.stop()
 
 
+def test_in_development_a_process_beside_it_starts_it_and_takes_it_along(root: Path):
+    setting = Setting(root, "--dev")
+    try:
+        setting.agent.wait(lambda: setting.results("one.py"))
+        (register,) = setting.agent.of(protocol.Register)
+        assert register.pid != setting.processor.process.pid
+        setting.processor.process.send_signal(signal.SIGTERM)
+        assert setting.processor.wait() == EXIT_ENDED
+        setting.agent.wait(lambda: setting.agent.of(protocol.Complete))
+    finally:
+        setting.stop()
+
+
+def test_every_option_of_airflows_command_is_there():
+    from airflow.cli.cli_config import core_commands
+
+    from parsegate.client.launcher import _parser
+
+    (stock,) = (command for command in core_commands if command.name == "dag-processor")
+
+    ours = {option for action in _parser()._actions for option in action.option_strings}
+
+    assert {flag for argument in stock.args for flag in argument.flags} <= ours
+
+
 def test_it_ends_after_its_runs_once_all_results_are_acknowledged(root: Path):
     setting = Setting(root, "--num-runs", "1", AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL="600")
     held: list[protocol.ParseResult] = []

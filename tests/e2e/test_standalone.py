@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -46,10 +47,12 @@ def environment(home: Path) -> dict[str, str]:
     return {**kept, "AIRFLOW_HOME": str(home), "HOME": str(home.parent)}
 
 
-def standalone(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def standalone(
+    home: Path, *arguments: str, port: int | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*PARSEGATE, "standalone", "--port", str(free_port()), *arguments],
-        env=environment(home),
+        [*PARSEGATE, "standalone", "--port", str(port or free_port()), *arguments],
+        env=environment(home) | variables,
         capture_output=True,
         text=True,
         timeout=180,
@@ -97,12 +100,16 @@ def test_the_processors_home_holds_no_secret_of_the_gateway(home: Path) -> None:
     assert "jwt_secret" not in configuration
     assert "airflow.db" not in configuration.replace("sqlite:////nonexistent/airflow.db", "")
     assert (home / "processor" / "processor.token").stat().st_mode & 0o777 == 0o600
+    assert (home / "airflow.db").stat().st_mode & 0o777 == 0o600
 
 
 def test_once_again_in_the_same_home_shows_a_table(home: Path, dags: Path) -> None:
-    run = standalone(home, "--once", "--dags", str(dags))
+    # A database that the shell names is another's.
+    elsewhere = {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql://nobody@127.0.0.1:1/another"}
+    run = standalone(home, "--once", "--dags", str(dags), **elsewhere)
 
     assert run.returncode == 0, run.stderr[-4000:]
+    assert run.stdout.splitlines()[-1].startswith("4 files")
     row = next(line for line in run.stdout.splitlines() if "assets.py" in line)
     assert re.search(r"\b2\b", row)
     assert "broken.py" in run.stdout
@@ -117,6 +124,24 @@ def test_a_folder_that_does_not_exist_is_said_before_anything_starts(home: Path,
     assert "Traceback" not in run.stderr
 
 
+def test_a_port_that_another_process_has_is_said_before_anything_starts(home: Path, dags: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        run = standalone(home, "--once", "--dags", str(dags), port=taken.getsockname()[1])
+
+    assert run.returncode == 1
+    assert "--port" in run.stderr
+    assert run.stdout == ""
+
+
+def test_a_port_that_cannot_be_one_is_refused(home: Path) -> None:
+    run = standalone(home, "--once", port=99999)
+
+    assert run.returncode == 2
+    assert "65535" in run.stderr
+
+
 def test_a_file_that_cannot_be_stored_fails_the_pass(home: Path, tmp_path: Path) -> None:
     # One DAG id in two files of a bundle is Airflow's last-one-wins; a file that never ends is not parsed at all.
     dag_files.write(
@@ -124,15 +149,9 @@ def test_a_file_that_cannot_be_stored_fails_the_pass(home: Path, tmp_path: Path)
         daily=dag_files.DAILY.format(dag_id="daily"),
         endless="import time  # a dag for airflow\ntime.sleep(600)\n",
     )
-    env = environment(home) | {"AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "3"}
+    timeout = {"AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "3"}
 
-    run = subprocess.run(
-        [*PARSEGATE, "standalone", "--port", str(free_port()), "--once", "--json", "--dags", str(tmp_path / "dags")],
-        env=env,
-        capture_output=True,
-        text=True,
-        timeout=180,
-    )
+    run = standalone(home, "--once", "--json", "--dags", str(tmp_path / "dags"), **timeout)
 
     assert run.returncode == 1
     assert "endless.py" in run.stderr

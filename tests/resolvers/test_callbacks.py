@@ -107,6 +107,7 @@ def test_what_was_released_competes_with_what_is_new(processor, second_processor
     leave_callbacks(dag_callback("released"), priority_weight=2)
     (lease,) = claim(processor)
     release(processor, lease["leaseId"])
+    expire(lease["leaseId"])
     leave_callbacks(dag_callback("light"), priority_weight=1)
     leave_callbacks(dag_callback("heavy"), priority_weight=3)
 
@@ -157,6 +158,7 @@ def test_a_released_callback_of_another_bundle_is_not_handed_out_either(gateway,
     leave_callbacks(dag_callback("theirs", bundle="other"))
     (lease,) = claim(processor)
     release(processor, lease["leaseId"])
+    expire(lease["leaseId"])
 
     assert claim(RegisteredProcessor(gateway, ["dags"])) == []
     assert run_ids(claim(processor)) == ["theirs"]
@@ -269,6 +271,7 @@ def test_a_released_callback_goes_to_the_next_claimer_with_its_attempt_counted(p
 
     (waiting,) = stored_claims().values()
     assert (waiting.state, waiting.last_outcome) == ("WAITING", "NOT_FOUND")
+    expire(lease["leaseId"])
     (again,) = claim(second_processor)
     assert (again["leaseId"], again["attempt"]) == (lease["leaseId"], 2)
 
@@ -279,8 +282,27 @@ def test_a_release_may_be_sent_twice_but_not_after_the_claim_went_on(processor, 
     release(processor, lease["leaseId"])
 
     assert release(processor, lease["leaseId"]) == [ACCEPTED]
+    expire(lease["leaseId"])
     claim(second_processor)
     assert release(processor, lease["leaseId"]) == [LEASE_LOST]
+
+
+@pytest.mark.parametrize("outcome", ["NOT_FOUND", "NOT_STARTED"])
+def test_a_released_callback_rests_the_longer_the_more_attempts_it_has_had(processor, second_processor, outcome):
+    leave_callbacks(dag_callback("resting"))
+    rests: list[float] = []
+    for _ in (1, 2):
+        (lease,) = claim(processor)
+        before = datetime.now(UTC)
+        release(processor, lease["leaseId"], outcome=outcome)
+        rests.append((stored_claims()[lease["leaseId"]].expires_at - before).total_seconds())
+        leave_callbacks(dag_callback("next"))
+
+        assert run_ids(claim(second_processor)) == ["next"]
+        expire(lease["leaseId"])
+
+    assert rests == pytest.approx([10, 20], abs=5)
+    assert run_ids(claim(second_processor)) == ["resting"]
 
 
 def test_a_callback_is_parked_after_as_many_attempts_as_configured(processor):
@@ -289,6 +311,7 @@ def test_a_callback_is_parked_after_as_many_attempts_as_configured(processor):
         (lease,) = claim(processor)
         assert lease["attempt"] == attempt
         assert release(processor, lease["leaseId"]) == [ACCEPTED]
+        expire(lease["leaseId"])
 
     assert claim(processor) == []
     (parked,) = stored_claims().values()
@@ -302,6 +325,7 @@ def test_the_number_of_attempts_is_a_setting(processor, monkeypatch):
     (lease,) = claim(processor)
     release(processor, lease["leaseId"])
 
+    assert [row.state for row in stored_claims().values()] == ["PARKED"]
     assert claim(processor) == []
 
 
@@ -500,7 +524,9 @@ def test_a_claimer_does_not_wait_for_another_that_has_not_committed(gateway, pro
         pytest.skip("SQLite has one writer at a time")
     leave_callbacks(*(dag_callback(str(number)) for number in range(4)), created_at=LONG_AGO)
     if released:
-        release(processor, *(lease["leaseId"] for lease in claim(processor)))
+        lease_ids = [lease["leaseId"] for lease in claim(processor)]
+        release(processor, *lease_ids)
+        expire(*lease_ids)
     second = principal(RegisteredProcessor(gateway))
 
     with transaction() as open_session:

@@ -127,6 +127,8 @@ def test_a_release_counts_and_may_be_sent_twice(processor):
 
     assert release(processor, lease["leaseId"]) == [("ACCEPTED", None)]
     assert release(processor, lease["leaseId"]) == [("ACCEPTED", None)]
+    assert claim(processor) == []
+    expire(lease["leaseId"])
     assert [again["attempt"] for again in claim(processor)] == [2]
 
 

@@ -21,6 +21,7 @@ from parse_state_rows import (
     read_everything,
 )
 from registered_processor import RegisteredProcessor
+from scheduler_work import expire
 
 
 def task_callback(**fields: Any) -> Any:
@@ -235,6 +236,7 @@ def test_a_callback_is_listed_once_before_and_after_it_is_claimed(gateway: Gatew
     items = [{"leaseId": lease["leaseId"], "outcome": "NOT_STARTED"}]
     processor.send("ReleaseCallbacks", items=items)
     (released,) = read_everything(gateway, "pendingCallbacks", 10)
+    expire(lease["leaseId"])
     (lease,) = processor.send("ClaimCallbacks", input={"claimId": "claim-2", "limit": 10})["leases"]
     processor.send("AcknowledgeCallbacks", items=[{"leaseId": lease["leaseId"], "outcome": "RAN"}])
 
@@ -243,4 +245,5 @@ def test_a_callback_is_listed_once_before_and_after_it_is_claimed(gateway: Gatew
     assert leased["owner"]["jobId"] == processor.job_id
     assert leased["leaseExpiresAt"] == lease["expiresAt"] or leased["leaseExpiresAt"] < lease["expiresAt"]
     assert (released["attempts"], released["lastOutcome"], released["owner"]) == (1, "NOT_STARTED", None)
+    assert released["leaseExpiresAt"] is None
     assert read_everything(gateway, "pendingCallbacks", 10) == []
