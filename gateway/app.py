@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: ``/graphql``, ``/health`` and ``/ready``."""
+"""The gateway as an ASGI application: ``/graphql`` with the files of its page, ``/health`` and ``/ready``."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
 
 from ..schema.root import build_schema
 from . import settings
 from .authentication import BearerAuthentication, refuse_authentication
 from .body_limit import BodyLimit
 from .errors import ErrorCode, RequestRefused, refusal_response
+from .graphiql_page import GraphiQLAssets
 from .graphql_view import GraphQLView
 from .limits import EXTENSIONS
 from .readiness import READY, readiness
@@ -53,6 +54,7 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
             # Twice, because a redirect to the other spelling would lose a POST's body.
             Route("/graphql", graphql),
             Route("/graphql/", graphql),
+            Mount("/graphql/assets", GraphiQLAssets()),
             Route("/health", _health),
             Route("/ready", _Readiness()),
         ],

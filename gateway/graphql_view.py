@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, to_thread
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import HTMLResponse, Response
-from strawberry.http.ides import get_graphql_ide_html
+from starlette.responses import Response
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
 from strawberry.types.graphql import OperationType
 
 from ..schema.context import MintJobToken, OperationContext
 from .authentication import authenticated_principal
 from .errors import ErrorCode, RequestRefused, formatted_errors, internal_error, refusal_response, request_id_of
+from .graphiql_page import GraphiQLPage
 from .graphql_request import GraphQLRequest, accepted_media_type, operations_of_get, operations_of_post, wants_page
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class GraphQLView:
         self._mint_job_token = mint_job_token
         self._turns = CapacityLimiter(threads)
         self._max_operations = max_operations
-        self._page = get_graphql_ide_html(graphql_ide="graphiql")
+        self._page = GraphiQLPage()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -86,7 +86,7 @@ class GraphQLView:
                 405, ErrorCode.METHOD_NOT_ALLOWED, "GraphQL is served by GET and POST.", {"Allow": "GET, POST"}
             )
         if wants_page(request):
-            return HTMLResponse(self._page)
+            return self._page.response(request)
         principal = authenticated_principal(request)
         media_type = accepted_media_type(request)
         if request.method == "GET":

@@ -14,8 +14,17 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE_FOLDERS = ("client", "gateway", "resolvers", "schema")
-DATA = {"py.typed", "schema.graphql", "gateway/migrations/alembic.ini", "gateway/migrations/script.py.mako"}
-NOT_SOURCE = (".*", "__pycache__", "build", "dist", "node_modules", "*.egg-info")
+DATA = {
+    "py.typed",
+    "schema.graphql",
+    "gateway/graphiql/index.html",
+    "gateway/graphiql/page/page.css",
+    "gateway/graphiql/page/page.js",
+    "gateway/migrations/alembic.ini",
+    "gateway/migrations/script.py.mako",
+}
+NOT_SOURCE = (".*", "__pycache__", "node_modules", "*.egg-info")
+BUILT = {"build", "dist"}
 SERVER_FRAMEWORKS = {"strawberry-graphql", "starlette", "uvicorn", "fastapi", "alembic", "sqlalchemy"}
 
 pytestmark = pytest.mark.slow
@@ -29,12 +38,22 @@ def uv() -> Path:
 
 
 @pytest.fixture(scope="module")
-def wheel(uv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkout = tmp_path_factory.mktemp("source") / "checkout"
-    shutil.copytree(ROOT, checkout, ignore=shutil.ignore_patterns(*NOT_SOURCE))
+    not_source = shutil.ignore_patterns(*NOT_SOURCE)
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        # Packages of npm have folders of these names, too.
+        return not_source(folder, names) | (BUILT if Path(folder) == ROOT else set())
+
+    shutil.copytree(ROOT, checkout, ignore=ignored)
+    return checkout
+
+
+@pytest.fixture(scope="module")
+def wheel(uv: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("dist")
-    # setuptools is locked and installed here; an isolated build would bring another.
-    run(uv, "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", target, checkout)
+    run(*build(uv, checkout, target))
     [built] = target.glob("parsegate-*.whl")
     return built
 
@@ -50,6 +69,11 @@ def processor_environment(uv: Path, wheel: Path, tmp_path_factory: pytest.TempPa
     return environment / "bin"
 
 
+def build(uv: Path, checkout: Path, target: Path) -> list[str | Path]:
+    # setuptools is locked and installed here; an isolated build would bring another.
+    return [uv, "build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", target, checkout]
+
+
 def run(*command: str | Path, cwd: Path | None = None) -> str:
     completed = subprocess.run(command, capture_output=True, text=True, cwd=cwd)
     assert completed.returncode == 0, f"{completed.stdout}\n{completed.stderr}"
@@ -63,12 +87,27 @@ def test_it_holds_every_module_and_the_data_and_nothing_else(wheel: Path) -> Non
         for path in (ROOT / folder).rglob("*.py")
         if "__pycache__" not in path.parts
     }
-    expected = {f"parsegate/{name}" for name in modules | DATA | {"__init__.py"}}
+    assets = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "gateway" / "graphiql" / "assets").rglob("*") if path.is_file()
+    }
+    expected = {f"parsegate/{name}" for name in modules | DATA | assets | {"__init__.py"}}
 
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not re.match(r"parsegate-[^/]*\.dist-info/", name)}
 
     assert names == expected
+    assert "parsegate/gateway/graphiql/assets/react@18.2.0/umd/react.production.min.js" in names
+
+
+def test_none_is_built_without_graphiql_s_files(uv: Path, checkout: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "checkout"
+    shutil.copytree(checkout, bare, ignore=shutil.ignore_patterns("assets", *BUILT))
+
+    refused = subprocess.run(build(uv, bare, tmp_path / "dist"), capture_output=True, text=True)
+
+    assert refused.returncode != 0
+    assert "scripts/bring-graphiql" in refused.stderr
+    assert "gateway/graphiql/assets/react@18.2.0/umd/react.production.min.js" in refused.stderr
 
 
 def test_the_extra_for_processors_brings_no_server_framework() -> None:
