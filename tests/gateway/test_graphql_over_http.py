@@ -165,6 +165,59 @@ def test_nan_in_an_opaque_document_is_left_to_the_field_so_that_the_rest_of_a_ba
     assert post_raw(small_gateway, body).json() == [{"data": {"tasks": 1}}]
 
 
+# Numbers at the edges of what JSON readers agree on, and text that only some of them take.
+DOCUMENTS = [
+    "1",
+    "1.0",
+    "-0",
+    "-0.0",
+    "1e2",
+    "1e400",
+    "0.1e-7",
+    "9007199254740993",
+    "9007199254740993.0",
+    str(2**63),
+    str(-(2**63) - 1),
+    str(2**64),
+    "1" + "0" * 300,
+    "NaN",
+    "[-Infinity, Infinity]",
+    "1.7976931348623157e308",
+    "123456789012345678901234567890.5",
+    '"\\ud83d\\ude00 \\u0000 é \u2028"',
+    '"\\ud800"',
+    '{"\\udfff": null}',
+    '{"a": 1, "a": 2}',
+    "[" * 200 + "]" * 200,
+]
+
+
+@pytest.mark.parametrize("text", DOCUMENTS, ids=lambda text: text[:20])
+def test_an_opaque_document_is_read_as_the_standard_library_reads_it(small_gateway: Gateway, text: str) -> None:
+    query = "query ($d: SerializedDag!) { literal(document: $d) }"
+    body = f'{{"query": "{query}", "variables": {{"d": {{"x": {text}}}}}}}'.encode()
+    assert post_raw(small_gateway, body).json() == {"data": {"literal": ascii({"x": json.loads(text)})}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["NaN and Infinity", "\ud800", "é\u2028😀\0", 2**64, 10**300, -0.0, 1e16, [1, 1.0], {"Infinity": None}],
+    ids=ascii,
+)
+def test_an_opaque_value_is_answered_as_it_is(small_gateway: Gateway, value: object) -> None:
+    # The test client itself would not encode half of a surrogate pair.
+    operation = {"query": "query ($d: SerializedDag!) { returned(document: $d) }", "variables": {"d": {"x": value}}}
+    response = post_raw(small_gateway, json.dumps(operation).encode())
+    assert ascii(json.loads(response.content)) == ascii({"data": {"returned": {"x": value}}})
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "[-Infinity]"])
+def test_an_answer_never_has_null_in_the_place_of_nan(small_gateway: Gateway, value: str) -> None:
+    query = "query ($d: SerializedDag!) { returned(document: $d) }"
+    body = f'{{"query": "{query}", "variables": {{"d": {{"x": {value}}}}}}}'
+    assert code_of(post_raw(small_gateway, body.encode())) == "INTERNAL"
+
+
 def test_an_answer_that_is_no_json_is_a_fault_of_its_operation_alone(small_gateway: Gateway) -> None:
     bad, good = small_gateway.execute_batch("{ notANumber }", "{ hello }", token=small_gateway.operator_token())
     assert bad["errors"][0]["extensions"]["code"] == "INTERNAL"
