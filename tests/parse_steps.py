@@ -24,7 +24,7 @@ class Step(Protocol):
         ...
 
 
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Parse:
     """These files are parsed, and their results stored, in order."""
 
@@ -32,6 +32,9 @@ class Parse:
 
     def __init__(self, *files: FileContent) -> None:
         object.__setattr__(self, "files", files)
+
+    def __repr__(self) -> str:
+        return f"Parse({', '.join(map(repr, self.files))})"
 
     def take(self, side: Side, clock: time_machine.Traveller) -> object:
         from airflow._shared.timezones.timezone import utcnow

@@ -75,7 +75,6 @@ class StockSide:
             session.add(job)
 
     def store(self, files: Sequence[ParsedFile]) -> list[str]:
-        write_sources(files)
         return [self._store(file) for file in files]
 
     def _store(self, file: ParsedFile) -> str:
@@ -83,6 +82,7 @@ class StockSide:
         from airflow.utils.session import create_session
 
         self._finish(file)
+        write_sources([file])
         try:
             with create_session() as session:
                 self._manager.persist_parsing_result(
