@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from gateway_app import Gateway
 from graphql import get_introspection_query
 from small_schema import SECRET
+
+from parsegate.gateway.errors import RequestRefused
+from parsegate.gateway.graphql_request import _decoded
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
@@ -197,6 +202,26 @@ def test_an_opaque_document_is_read_as_the_standard_library_reads_it(small_gatew
     query = "query ($d: SerializedDag!) { literal(document: $d) }"
     body = f'{{"query": "{query}", "variables": {{"d": {{"x": {text}}}}}}}'.encode()
     assert post_raw(small_gateway, body).json() == {"data": {"literal": ascii({"x": json.loads(text)})}}
+
+
+@pytest.mark.parametrize("end", [b"]", b", NaN]", b""], ids=["well-formed", "leniently", "malformed"])
+def test_no_garbage_is_looked_for_while_a_body_is_decoded(end: bytes) -> None:
+    collections: list[str] = []
+
+    def notice(phase: str, _: object) -> None:
+        collections.append(phase)
+
+    body = b"[" + b", ".join([b'{"a": []}'] * 100_000) + end
+    gc.callbacks.append(notice)
+    try:
+        with suppress(RequestRefused):
+            _decoded(body)
+        during = len(collections)
+    finally:
+        gc.callbacks.remove(notice)
+    # One collection may begin and end before it, and one as soon as it is over.
+    assert during <= 4
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize(
