@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from dag_content import SCHEDULES, AssetContent, DagContent, FileContent
@@ -27,30 +28,31 @@ def test_files_parsed_again_while_the_clock_passes_ticks(two_sides: TwoSides, ca
     two_sides.run(Parse(*files), Parse(*files), Wait(3600), Parse(*files), Wait(2 * 86400), Parse(*files))
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"schedule": "hourly"},
-        {"schedule": "none"},
-        {"schedule": "assets", "reads": (ORDERS,)},
-        {"schedule": "partitioned"},
-        {"schedule": "continuous"},
-        {"tags": ("b", "c")},
-        {"tags": ()},
-        {"owner": "bob"},
-        {"owner_link": "https://example.com/elsewhere"},
-        {"owner_link": None},
-        {"catchup": True},
-        {"tasks": 3},
-        {"settings": (("description", "Other"), ("max_active_runs", 2), ("max_active_tasks", 3), ("fail_fast", True))},
-        {"settings": (("dag_display_name", "Plain!"), ("is_paused_upon_creation", True))},
-        {"deadline": "late"},
-    ],
-    ids=lambda changes: "-".join(changes) + "-" + str(next(iter(changes.values())))[:12],
-)
-def test_a_dag_that_changes_and_changes_back(two_sides: TwoSides, changes: dict) -> None:
-    before, after = FileContent("a.py", (PLAIN,)), FileContent("a.py", (replace(PLAIN, **changes),))
-    two_sides.run(Parse(before), Parse(after), Parse(after), Parse(before))
+CHANGES: dict[str, dict[str, Any]] = {
+    "schedule": {"schedule": "hourly"},
+    "unscheduled": {"schedule": "none"},
+    "assets": {"schedule": "assets", "reads": (ORDERS,)},
+    "partitioned": {"schedule": "partitioned"},
+    "continuous": {"schedule": "continuous"},
+    "tags": {"tags": ("b", "c")},
+    "no_tags": {"tags": ()},
+    "owner": {"owner": "bob"},
+    "owner_link": {"owner_link": "https://example.com/elsewhere"},
+    "no_owner_link": {"owner_link": None},
+    "catchup": {"catchup": True},
+    "tasks": {"tasks": 3},
+    "limits": {"settings": (("max_active_runs", 2), ("max_active_tasks", 3), ("fail_fast", True))},
+    "description": {"settings": (("description", "Other"), ("dag_display_name", "Plain!"))},
+    "paused": {"settings": (("is_paused_upon_creation", True),)},
+    "deadline": {"deadline": "late"},
+}
+
+
+def test_dags_that_change_and_change_back(two_sides: TwoSides) -> None:
+    """One DAG for each kind of change."""
+    before = [FileContent(f"{name}.py", (replace(PLAIN, dag_id=name),)) for name in CHANGES]
+    after = [FileContent(f"{name}.py", (replace(PLAIN, dag_id=name, **changes),)) for name, changes in CHANGES.items()]
+    two_sides.run(Parse(*before), Parse(*after), Parse(*after), Parse(*before))
 
 
 def test_a_dag_that_changes_when_its_version_has_run(two_sides: TwoSides) -> None:
@@ -156,19 +158,21 @@ def test_changes_within_the_update_interval(two_sides: TwoSides) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("option", "value"),
-    [
-        ("core__max_active_runs_per_dag", "3"),
-        ("core__max_active_tasks_per_dag", "5"),
-        ("core__max_consecutive_failed_dag_runs_per_dag", "7"),
-        ("operators__default_owner", "everybody"),
-        ("core__compress_serialized_dags", "True"),
-    ],
-)
-def test_a_configuration_that_changes_between_two_parses(two_sides: TwoSides, option: str, value: str) -> None:
+def test_a_configuration_that_changes_between_two_parses(two_sides: TwoSides) -> None:
     file = FileContent("a.py", (replace(PLAIN, owner=None, owner_link=None),))
-    two_sides.run(Parse(file), Configure(**{option: value}), Parse(file), Parse(replace(file, comment="edited")))
+    two_sides.run(
+        Parse(file),
+        Configure(core__max_active_runs_per_dag="3"),
+        Parse(file),
+        Configure(core__max_active_tasks_per_dag="5", core__max_consecutive_failed_dag_runs_per_dag="7"),
+        Parse(file),
+        Configure(operators__default_owner="everybody"),
+        Parse(file),
+        Configure(core__compress_serialized_dags="True"),
+        Parse(file),
+        Parse(replace(file, comment="edited")),
+        Parse(FileContent("a.py", (replace(PLAIN, owner=None, tasks=2),))),
+    )
 
 
 def test_columns_that_each_parse_sets_again(two_sides: TwoSides) -> None:
