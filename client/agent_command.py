@@ -72,6 +72,7 @@ def agent_config(
         proxy=read.proxy,
         startup_timeout=read.startup_timeout,
         poll_interval=read.poll_interval,
+        compress_above=read.compress_above,
         status_path=str(read.status_path or default_status_path(os.environ)),
         health_check_threshold=conf.getfloat("dag_processor", "health_check_threshold", fallback=30.0),
         log_level=conf.get_mandatory_value("logging", "logging_level"),

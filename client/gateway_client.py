@@ -84,14 +84,20 @@ class GatewayClient:
 
     async def connect(self) -> None:
         self._registrar = Client(await self._session(self._processor_token, self._config.request_timeout))
-        self.client = Client(await self._session(self._job_token, self._config.request_timeout))
+        self.client = Client(
+            await self._session(self._job_token, self._config.request_timeout, self._config.compress_above)
+        )
+        # Not compressed: reads of several files share a request, with the secrets that one of them may store as a
+        # variable, and the length would tell whether another's guess matches (CRIME).
         self.reads = Client(await self._session(self._job_token, self._config.read_timeout))
 
     async def close(self) -> None:
         await self._http.aclose()
 
-    async def _session(self, token: Any, timeout: float) -> AsyncClientSession:
-        transport = GatewayTransport(self._config.url, http=self._http, token=token, timeout=timeout)
+    async def _session(self, token: Any, timeout: float, compress_above: int | None = None) -> AsyncClientSession:
+        transport = GatewayTransport(
+            self._config.url, http=self._http, token=token, timeout=timeout, compress_above=compress_above
+        )
         # Closing the shared HTTP client ends the sessions.
         session: Any = await GqlClient(transport=transport).connect_async()
         return session

@@ -15,6 +15,7 @@ SECTION = "parsegate"
 
 DEFAULT_STARTUP_TIMEOUT = 300.0
 DEFAULT_POLL_INTERVAL = 2.0
+DEFAULT_COMPRESS_ABOVE = 1024
 
 
 class SettingsError(Exception):
@@ -27,6 +28,8 @@ class Configuration(Protocol):
     def get(self, section: str, key: str, **kwargs: Any) -> str | None: ...
 
     def getfloat(self, section: str, key: str, **kwargs: Any) -> float: ...
+
+    def getint(self, section: str, key: str, **kwargs: Any) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class ProcessorSettings:
     """``status_path``: file in which the agent keeps what ``parsegate status --local`` reports."""
     poll_interval: float
     """``poll_interval``: the least time between two polls of the gateway."""
+    compress_above: int | None
+    """``compress_above``: bytes above which a request's body is sent compressed; None for never (configured as -1)."""
 
 
 def _text(conf: Configuration, key: str) -> str | None:
@@ -77,6 +82,16 @@ def _positive(conf: Configuration, key: str, default: float) -> float:
     return value
 
 
+def _size_or_never(conf: Configuration, key: str, default: int) -> int | None:
+    try:
+        value = conf.getint(SECTION, key, fallback=default)
+    except Exception as error:  # As above.
+        raise SettingsError(f"[{SECTION}] {key} must be a number of bytes: {error}") from error
+    if value < -1:
+        raise SettingsError(f"[{SECTION}] {key} must be a number of bytes, or -1 for never, not {value}.")
+    return None if value == -1 else value
+
+
 def read_processor_settings(conf: Configuration) -> ProcessorSettings:
     """The settings as Airflow's configuration has them.
 
@@ -94,6 +109,7 @@ def read_processor_settings(conf: Configuration) -> ProcessorSettings:
         run_as_user=_text(conf, "run_as_user"),
         status_path=_path(conf, "status_path"),
         poll_interval=_positive(conf, "poll_interval", DEFAULT_POLL_INTERVAL),
+        compress_above=_size_or_never(conf, "compress_above", DEFAULT_COMPRESS_ABOVE),
     )
     if settings.agent_socket is None:
         for key, value in (("url", settings.url), ("token_path", settings.token_path)):

@@ -1,5 +1,8 @@
 """The HTTP leg to the gateway: gql's HTTPX transport with our headers, TLS, limits and typed failures.
 
+Large requests are sent compressed. Answers never come so: they hold secrets beside names that DAG code chooses, and the
+length of a compressed one would tell whether a guess matches a secret (BREACH).
+
 gql's own transport logs whole bodies at DEBUG and quotes answers in its exceptions; bodies carry connections and
 variables in clear text. So this subclass prepares requests and reads answers by itself, and neither logs nor quotes a
 body (gql 4.4 ``transport/httpx.py``).
@@ -9,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 import uuid
 from collections.abc import Callable, Mapping
@@ -16,9 +20,12 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+import msgspec
+import zstandard
 from gql import GraphQLRequest
 from gql.transport.httpx import HTTPXAsyncTransport
 from graphql import ExecutionResult
+from pydantic_core import PydanticSerializationError, to_json
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """The largest body that the gateway takes; a larger one is not sent at all."""
@@ -27,8 +34,14 @@ REQUEST_ID_HEADER = "X-Request-Id"
 
 _CONNECT_TIMEOUT = 5.0
 
+_NOT_UNDERSTOOD = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+"""How a gateway answers a compressed body that takes none: 415, or 400 if it reads the bytes as JSON."""
+
 # Below uvicorn's 5 s, so that an idle connection is closed by us first and no request meets a connection being closed.
 _KEEPALIVE = 4.0
+
+
+log = logging.getLogger(__name__)
 
 
 class GatewayError(Exception):
@@ -92,7 +105,8 @@ def http_client(
         proxy=proxy,
         trust_env=False,
         follow_redirects=False,
-        headers={"User-Agent": user_agent},
+        # Nor may a proxy compress answers.
+        headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
         limits=httpx.Limits(max_connections=10, max_keepalive_connections=4, keepalive_expiry=_KEEPALIVE),
     )
 
@@ -102,13 +116,24 @@ class GatewayTransport(HTTPXAsyncTransport):
 
     :param http: the shared client; stays open when the transport is closed
     :param timeout: seconds that one request may take in all
+    :param compress_above: bodies of more bytes than this are sent compressed with zstd; None compresses none, and so it
+        is from when a gateway turns out not to take it
     """
 
-    def __init__(self, url: str, *, http: httpx.AsyncClient, token: Callable[[], str], timeout: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        http: httpx.AsyncClient,
+        token: Callable[[], str],
+        timeout: float,
+        compress_above: int | None = None,
+    ) -> None:
         super().__init__(url)
         self._http = http
         self._token = token
         self._timeout = timeout
+        self._compress_above = compress_above
 
     async def connect(self) -> None:
         self.client = self._http
@@ -142,8 +167,7 @@ class GatewayTransport(HTTPXAsyncTransport):
         return [_result(answer, status, request_id) for answer in answers]
 
     async def _post(self, payload: Any) -> tuple[Any, int, str]:
-        # NaN is written as such: it is the gateway's to refuse, for the one item that holds it.
-        body = json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+        body = _encoded(payload)
         if len(body) > MAX_REQUEST_BYTES:
             raise RequestTooLarge(f"The request has {len(body)} bytes; the gateway takes {MAX_REQUEST_BYTES}.")
         request_id = str(uuid.uuid4())
@@ -155,12 +179,26 @@ class GatewayTransport(HTTPXAsyncTransport):
         }
         try:
             async with asyncio.timeout(self._timeout):
-                response = await self._send(body, headers)
+                response = await self._deliver(body, headers)
         except TimeoutError as error:
             raise GatewayUnreachable(f"no answer within {self._timeout:g} s", request_id) from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             raise GatewayUnreachable(f"{type(error).__name__}: {error}".rstrip(": "), request_id) from error
         return self._read(response, request_id), response.status_code, request_id
+
+    async def _deliver(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
+        if self._compress_above is None or len(body) <= self._compress_above:
+            return await self._send(body, headers)
+        # A compressor of its own each time: one that is kept would keep the memory that its largest body took.
+        compressed = zstandard.ZstdCompressor().compress(body)
+        response = await self._send(compressed, {**headers, "Content-Encoding": "zstd"})
+        if response.status_code not in _NOT_UNDERSTOOD:
+            return response
+        response = await self._send(body, headers)
+        if response.status_code not in _NOT_UNDERSTOOD:
+            log.warning("The gateway takes no compressed requests; they are sent as they are from now on.")
+            self._compress_above = None
+        return response
 
     async def _send(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         timeout = httpx.Timeout(self._timeout, connect=min(_CONNECT_TIMEOUT, self._timeout))
@@ -173,7 +211,7 @@ class GatewayTransport(HTTPXAsyncTransport):
     def _read(self, response: httpx.Response, request_id: str) -> Any:
         status = response.status_code
         try:
-            answer: Any = json.loads(response.content)
+            answer: Any = _decoded(response.content)
         except ValueError:
             answer = None
         if status == HTTPStatus.UNAUTHORIZED:
@@ -191,6 +229,27 @@ class GatewayTransport(HTTPXAsyncTransport):
         if answer is None:
             raise _unusable(status, request_id)
         return answer
+
+
+def _encoded(payload: Any) -> bytes:
+    try:
+        # NaN is written as such: it is the gateway's to refuse, for the one item that holds it. orjson and msgspec
+        # would write null, which no gateway could tell from a null of the document.
+        return to_json(payload, inf_nan_mode="constants")
+    except PydanticSerializationError:
+        # Halves of surrogate pairs, which DAGs and the messages of exceptions may hold.
+        return json.dumps(payload, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+
+
+def _decoded(content: bytes) -> Any:
+    """
+    :raises ValueError: it is not JSON
+    """
+    try:
+        return msgspec.json.decode(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        # Perhaps what only the standard library takes for JSON.
+        return json.loads(content)
 
 
 def _message(answer: Any) -> str | None:

@@ -19,6 +19,7 @@ from ..schema.root import build_schema
 from . import settings
 from .authentication import BearerAuthentication, refuse_authentication
 from .body_limit import BodyLimit
+from .compressed_body import CompressedBody
 from .errors import ErrorCode, RequestRefused, refusal_response
 from .graphiql_page import GraphiQLAssets
 from .graphql_view import GraphQLView
@@ -42,6 +43,7 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
     :raises KeysMisconfigured: Airflow's configuration names no key that tokens could be signed and verified with
     """
     minter = TokenMinter()
+    max_bytes = settings.MAX_BODY_BYTES.read()
     view = GraphQLView(
         schema or build_schema(EXTENSIONS),
         mint_job_token=partial(minter.mint_job_token, settings.JOB_TOKEN_LIFETIME.read()),
@@ -58,7 +60,14 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
             Route("/health", _health),
             Route("/ready", _Readiness()),
         ],
-        middleware=[Middleware(RequestLog), Middleware(BodyLimit, max_bytes=settings.MAX_BODY_BYTES.read())],
+        # Answers are not compressed. They hold connections, variables and tokens beside text that DAG code chooses (the
+        # names that it asks for), and several files' reads share an answer: its length would tell whoever sees the
+        # encrypted traffic whether a guess matches the secret next to it (CVE-2013-3587, BREACH).
+        middleware=[
+            Middleware(RequestLog),
+            Middleware(BodyLimit, max_bytes=max_bytes),
+            Middleware(CompressedBody, max_bytes=max_bytes),
+        ],
         exception_handlers={HTTPException: _refuse_http, Exception: _mask_fault},
     )
 

@@ -7,20 +7,25 @@ the most that it allows; on PostgreSQL any number of processes and replicas shar
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from airflow.exceptions import AirflowConfigException
 
 from ..resolvers.database import airflow_engine
 from . import settings
+from .app import create_app
 from .tokens import KeysMisconfigured, TokenMinter, TokenVerifier
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
 
 KEEP_ALIVE = 75
 """Seconds for which an idle connection stays open: longer than any pause that a processor makes."""
@@ -38,8 +43,20 @@ def run(argv: Sequence[str]) -> int:
     # uvicorn raises the signal that ended it once more. Taken as an exit, it lets Airflow close its connections, and
     # SQLite with the last of them its write-ahead log.
     signal.signal(signal.SIGTERM, _exit)
-    uvicorn.run("parsegate.gateway.app:create_app", **uvicorn_options(arguments))
+    uvicorn.run("parsegate.gateway.server:served_app", **uvicorn_options(arguments))
     return 0
+
+
+def served_app() -> Starlette:
+    """The application of one server process, whose start is over.
+
+    Python's garbage collector need not look at what lives as long as the process: Airflow alone is 300,000 objects, and
+    every full collection stops all threads until it has seen them.
+    """
+    app = create_app()
+    gc.collect()
+    gc.freeze()
+    return app
 
 
 def _exit(_signal: int, _frame: FrameType | None) -> None:

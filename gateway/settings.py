@@ -32,7 +32,8 @@ OPERATOR_TOKEN_LIFETIME = Option(
 MAX_BODY_BYTES = Option(
     "max_body_bytes",
     16 * 1024 * 1024,
-    "The largest request body that the gateway reads, in bytes. A larger one is answered with 413.",
+    "The largest request body that the gateway reads, in bytes, both as it comes and as it inflates when it is "
+    "compressed. A larger one is answered with 413.",
     minimum=1024,
 )
 MAX_BATCH_OPERATIONS = Option(
@@ -92,6 +93,13 @@ PROCESSOR_OPTIONS = (
         2.0,
         "Seconds between the requests of an idle processor: for new callbacks, parse requests and bundle states.",
         minimum=0.1,
+    ),
+    Option(
+        "compress_above",
+        1024,
+        "Request bodies of more bytes than this are sent compressed, with zstd; -1 sends all of them as they are. "
+        "Those of reads and of variables that DAG code writes are never compressed.",
+        minimum=-1,
     ),
     Option(
         "agent_socket",

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+import zstandard
 from gateway_app import Gateway
 
 Scope = MutableMapping[str, Any]
@@ -150,9 +151,10 @@ class FaultyGateway:
         raise ConnectionAbortedError("cut on purpose")
 
     def _noted(self, scope: Scope, body: bytes) -> Request:
-        payload = json.loads(body)
-        entries = payload if isinstance(payload, list) else [payload]
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        compressed = headers.get("content-encoding") == "zstd"
+        payload = json.loads(zstandard.decompress(body) if compressed else body)
+        entries = payload if isinstance(payload, list) else [payload]
         request = Request(time.monotonic(), [entry["operationName"] for entry in entries], payload, headers)
         self.requests.append(request)
         return request

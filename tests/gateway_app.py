@@ -7,6 +7,7 @@ def test_something(gateway):
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -55,11 +56,15 @@ class Gateway:
         return self._mint("OPERATOR", subject, bundles, None, lifetime)
 
     def post(self, body: object, token: str | None = None, **headers: str) -> httpx.Response:
-        """POST ``body`` as JSON to ``/graphql``. Underscores in the names of ``headers`` become hyphens."""
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        """POST ``body`` as JSON to ``/graphql``. Underscores in the names of ``headers`` become hyphens.
+
+        NaN goes out as Python writes it: an HTTP client's own encoder would refuse to send it.
+        """
+        sent = {"content-type": "application/json"}
+        sent |= {name.replace("_", "-").lower(): value for name, value in headers.items()}
         if token is not None:
             sent["Authorization"] = f"Bearer {token}"
-        return self.http.post("/graphql", json=body, headers=sent)
+        return self.http.post("/graphql", content=json.dumps(body), headers=sent)
 
     def execute(self, document: str, variables: Mapping[str, Any] | None = None, *, token: str) -> dict[str, Any]:
         """The GraphQL response of one operation: ``data`` and perhaps ``errors``."""

@@ -47,6 +47,15 @@ class Query:
         return len(document)
 
     @strawberry.field
+    def literal(self, document: SerializedDag) -> str:
+        """What the gateway understood, in ASCII: tells 1 from 1.0 and shows NaN and halves of surrogate pairs."""
+        return ascii(document)
+
+    @strawberry.field
+    def returned(self, document: SerializedDag) -> strawberry.scalars.JSON:
+        return strawberry.scalars.JSON(document)
+
+    @strawberry.field
     def not_a_number(self) -> strawberry.scalars.JSON:
         return strawberry.scalars.JSON({"value": float("nan")})
 

@@ -1,7 +1,7 @@
 """Compares what two databases hold in Airflow's tables, row by row and column by column.
 
-Surrogate ids are replaced by what they stand for, wherever they appear. What tells when a row was written is left out;
-the columns are listed here, and there are no others.
+Surrogate ids are replaced by what they stand for, wherever they appear. What tells when a row was written is left out,
+unless the clock was the same for both; the columns are listed here, and there are no others.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Mapping
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 CLOCK_COLUMNS = {
     "asset": {"created_at", "updated_at"},
@@ -41,10 +44,12 @@ NATURAL_KEYS: dict[str, tuple[str, ...]] = {
     "dag_version": ("dag_id", "version_number"),
     "dag_code": ("dag_version_id",),
     "serialized_dag": ("dag_version_id",),
+    "dag_run": ("dag_id", "run_id"),
+    "task_instance": ("dag_id", "run_id", "task_id", "map_index"),
     "deadline_alert": ("serialized_dag_id", "name", "interval"),
     "import_error": ("bundle_name", "filename"),
     "job": ("job_type", "hostname", "unixname"),
-    "trigger": ("classpath", "encrypted_kwargs"),
+    "trigger": ("classpath", "kwargs"),
 }
 """By table with a surrogate key ``id``, the columns that name a row in its place."""
 
@@ -64,11 +69,25 @@ def differences(
 
 def comparable_tables(url: str, *, ignoring: Mapping[str, Collection[str]] | None = None) -> dict[str, Rows]:
     """Rows of every table of Airflow's, without clocks, with ids replaced, in an order that is always the same."""
-    tables = _read(url)
+    from sqlalchemy import create_engine
+
+    engine = create_engine(url)
+    with closing(engine.connect()) as connection:
+        tables = read_tables(connection)
+    engine.dispose()
+    without = {name: CLOCK_COLUMNS.get(name, set()) | set((ignoring or {}).get(name, ())) for name in tables}
+    return comparable(tables, ignoring=without)
+
+
+def comparable(tables: dict[str, Rows], *, ignoring: Mapping[str, Collection[str]] | None = None) -> dict[str, Rows]:
+    """``tables`` with ids replaced, in an order that is always the same, without the columns ``ignoring`` by table.
+
+    The rows of ``tables`` are changed.
+    """
     labels = _replace_ids(tables)
     comparable: dict[str, Rows] = {}
     for name, rows in tables.items():
-        left_out = CLOCK_COLUMNS.get(name, set()) | set((ignoring or {}).get(name, ()))
+        left_out = set((ignoring or {}).get(name, ()))
         if "*" in left_out:
             continue
         comparable[name] = sorted(
@@ -81,20 +100,17 @@ def comparable_tables(url: str, *, ignoring: Mapping[str, Collection[str]] | Non
     return comparable
 
 
-def _read(url: str) -> dict[str, Rows]:
+def read_tables(connection: Connection) -> dict[str, Rows]:
+    """All rows of all tables of Airflow's, as they are."""
     from airflow.models import import_all_models
     from airflow.models.base import Base
-    from sqlalchemy import create_engine, select
+    from sqlalchemy import select
 
     import_all_models()
-    engine = create_engine(url)
-    with closing(engine.connect()) as connection:
-        tables = {
-            table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
-            for table in Base.metadata.sorted_tables
-        }
-    engine.dispose()
-    return tables
+    return {
+        table.name: [dict(row) for row in connection.execute(select(table)).mappings()]
+        for table in Base.metadata.sorted_tables
+    }
 
 
 def _replace_ids(tables: dict[str, Rows]) -> dict[str, str]:
@@ -102,7 +118,7 @@ def _replace_ids(tables: dict[str, Rows]) -> dict[str, str]:
     from airflow.models.base import Base
 
     for row in tables["trigger"]:
-        row["encrypted_kwargs"] = _decrypted(row["encrypted_kwargs"])
+        row["kwargs"] = _decrypted(row["kwargs"])
     by_table: dict[str, dict[Any, str]] = {}
     uuids: dict[str, str] = {}
     for name in [*NATURAL_KEYS, *(name for name in tables if name not in NATURAL_KEYS)]:

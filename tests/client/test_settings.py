@@ -27,6 +27,7 @@ def test_two_settings_are_enough(configure):
     assert settings.url == REQUIRED["URL"]
     assert settings.token_path == Path(REQUIRED["TOKEN_PATH"])
     assert (settings.startup_timeout, settings.poll_interval) == (300.0, 2.0)
+    assert settings.compress_above == 1024
     assert settings.run_as_user is settings.agent_socket is settings.proxy is settings.ca_path is None
 
 
@@ -39,6 +40,7 @@ def test_every_setting_is_read_with_its_type(configure):
         PROXY="http://proxy.example:3128",
         STARTUP_TIMEOUT="12.5",
         POLL_INTERVAL="0.5",
+        COMPRESS_ABOVE="-1",
         STATUS_PATH="/run/status.json",
         RUN_AS_USER="root",
     )
@@ -48,6 +50,7 @@ def test_every_setting_is_read_with_its_type(configure):
     assert settings.client_key_path == Path("/etc/client.key")
     assert settings.proxy == "http://proxy.example:3128"
     assert (settings.startup_timeout, settings.poll_interval) == (12.5, 0.5)
+    assert settings.compress_above is None
     assert settings.status_path == Path("/run/status.json")
     assert settings.run_as_user == "root"
 
@@ -65,6 +68,8 @@ def test_a_sidecar_agent_needs_neither_url_nor_token(configure):
         ({**REQUIRED, "URL": "gateway.example"}, "url"),
         ({**REQUIRED, "STARTUP_TIMEOUT": "soon"}, "startup_timeout"),
         ({**REQUIRED, "POLL_INTERVAL": "0"}, "poll_interval"),
+        ({**REQUIRED, "COMPRESS_ABOVE": "large"}, "compress_above"),
+        ({**REQUIRED, "COMPRESS_ABOVE": "-2"}, "compress_above"),
         ({**REQUIRED, "CLIENT_KEY_PATH": "/key"}, "client_key_path"),
         ({**REQUIRED, "RUN_AS_USER": "no-such-user"}, "run_as_user"),
     ],

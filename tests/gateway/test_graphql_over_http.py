@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from gateway_app import Gateway
 from graphql import get_introspection_query
 from small_schema import SECRET
+
+from parsegate.gateway.errors import RequestRefused
+from parsegate.gateway.graphql_request import _decoded
 
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
@@ -163,6 +168,79 @@ def test_nan_in_an_opaque_document_is_left_to_the_field_so_that_the_rest_of_a_ba
 ) -> None:
     body = b'[{"query": "query ($d: SerializedDag!) { tasks(document: $d) }", "variables": {"d": {"x": NaN}}}]'
     assert post_raw(small_gateway, body).json() == [{"data": {"tasks": 1}}]
+
+
+# Numbers at the edges of what JSON readers agree on, and text that only some of them take.
+DOCUMENTS = [
+    "1",
+    "1.0",
+    "-0",
+    "-0.0",
+    "1e2",
+    "1e400",
+    "0.1e-7",
+    "9007199254740993",
+    "9007199254740993.0",
+    str(2**63),
+    str(-(2**63) - 1),
+    str(2**64),
+    "1" + "0" * 300,
+    "NaN",
+    "[-Infinity, Infinity]",
+    "1.7976931348623157e308",
+    "123456789012345678901234567890.5",
+    '"\\ud83d\\ude00 \\u0000 é \u2028"',
+    '"\\ud800"',
+    '{"\\udfff": null}',
+    '{"a": 1, "a": 2}',
+    "[" * 200 + "]" * 200,
+]
+
+
+@pytest.mark.parametrize("text", DOCUMENTS, ids=lambda text: text[:20])
+def test_an_opaque_document_is_read_as_the_standard_library_reads_it(small_gateway: Gateway, text: str) -> None:
+    query = "query ($d: SerializedDag!) { literal(document: $d) }"
+    body = f'{{"query": "{query}", "variables": {{"d": {{"x": {text}}}}}}}'.encode()
+    assert post_raw(small_gateway, body).json() == {"data": {"literal": ascii({"x": json.loads(text)})}}
+
+
+@pytest.mark.parametrize("end", [b"]", b", NaN]", b""], ids=["well-formed", "leniently", "malformed"])
+def test_no_garbage_is_looked_for_while_a_body_is_decoded(end: bytes) -> None:
+    collections: list[str] = []
+
+    def notice(phase: str, _: object) -> None:
+        collections.append(phase)
+
+    body = b"[" + b", ".join([b'{"a": []}'] * 100_000) + end
+    gc.callbacks.append(notice)
+    try:
+        with suppress(RequestRefused):
+            _decoded(body)
+        during = len(collections)
+    finally:
+        gc.callbacks.remove(notice)
+    # One collection may begin and end before it, and one as soon as it is over.
+    assert during <= 4
+    assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["NaN and Infinity", "\ud800", "é\u2028😀\0", 2**64, 10**300, -0.0, 1e16, [1, 1.0], {"Infinity": None}],
+    ids=ascii,
+)
+def test_an_opaque_value_is_answered_as_it_is(small_gateway: Gateway, value: object) -> None:
+    # The test client itself would not encode half of a surrogate pair.
+    operation = {"query": "query ($d: SerializedDag!) { returned(document: $d) }", "variables": {"d": {"x": value}}}
+    response = post_raw(small_gateway, json.dumps(operation).encode())
+    assert ascii(json.loads(response.content)) == ascii({"data": {"returned": {"x": value}}})
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "[-Infinity]"])
+def test_an_answer_never_has_null_in_the_place_of_nan(small_gateway: Gateway, value: str) -> None:
+    query = "query ($d: SerializedDag!) { returned(document: $d) }"
+    body = f'{{"query": "{query}", "variables": {{"d": {{"x": {value}}}}}}}'
+    assert code_of(post_raw(small_gateway, body.encode())) == "INTERNAL"
 
 
 def test_an_answer_that_is_no_json_is_a_fault_of_its_operation_alone(small_gateway: Gateway) -> None:

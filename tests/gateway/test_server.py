@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import ssl
 import subprocess
 import sys
@@ -25,6 +26,15 @@ pytestmark = pytest.mark.slow
 
 QUERY = {"query": "{ __typename }"}
 ANSWER = {"data": {"__typename": "Query"}}
+
+
+def test_the_collector_leaves_what_the_start_of_a_server_made_alone(airflow_database: AirflowDatabase) -> None:
+    code = (
+        "import gc; from parsegate.gateway.server import served_app; app = served_app(); print(gc.get_freeze_count())"
+    )
+    environment = {**os.environ, **airflow_database.environment}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert int(run.stdout.splitlines()[-1]) > 100_000
 
 
 def headers() -> dict[str, str]:

@@ -1,0 +1,56 @@
+"""Folders of the bundles that differential tests speak of; their paths are the same wherever they are named."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+from airflow_database import AIRFLOW_HOME
+from parsed_files import ParsedFile
+
+FOLDER = AIRFLOW_HOME / "bundles"
+
+
+def write_sources(files: Iterable[ParsedFile]) -> None:
+    """Put the source code of these files on the disk, where Airflow's own processor reads it from."""
+    for file in files:
+        for fileloc, text in file.sources.items():
+            path = Path(fileloc)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+
+def remove() -> None:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+
+
+VARIABLE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
+
+
+def configure_bundles(names: Iterable[str]) -> None:
+    """Airflow's bundle configuration: these, and no others. The gateway has none of its own."""
+    os.environ[VARIABLE] = json.dumps(
+        [
+            {
+                "name": name,
+                "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
+                "kwargs": {"path": str(FOLDER / name)},
+            }
+            for name in names
+        ]
+    )
+
+
+@contextmanager
+def configured_bundles(names: Iterable[str]) -> Generator[None]:
+    """As on the host of another writer, for the length of the block."""
+    before = os.environ[VARIABLE]
+    configure_bundles(names)
+    try:
+        yield
+    finally:
+        os.environ[VARIABLE] = before

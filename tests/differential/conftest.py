@@ -1,0 +1,34 @@
+"""Both sides of the comparison, for every test of this folder."""
+
+from __future__ import annotations
+
+import pytest
+from airflow_database import AirflowDatabases
+from processor_sides import Delivery, in_full
+from two_sides import TwoSides, in_process
+
+
+@pytest.fixture
+def deliver() -> Delivery:
+    """How the parsegate side delivers results."""
+    return in_full
+
+
+@pytest.fixture
+def two_sides(airflow_databases: AirflowDatabases, deliver: Delivery, monkeypatch: pytest.MonkeyPatch) -> TwoSides:
+    from airflow import plugins_manager
+    from every_sunset import EverySunset
+
+    # A deployment would register its timetable with a plugin.
+    monkeypatch.setattr(plugins_manager, "get_timetables_plugins", lambda: {"every_sunset.EverySunset": EverySunset})
+    return TwoSides(
+        airflow_databases,
+        deliver,
+        in_process,
+        options={
+            # Every change counts at once; the sequences about the interval set it.
+            "core__min_serialized_dag_update_interval": "0",
+            # The deviation of refusing another bundle's DAG id is not what is tested here.
+            "parsegate__allow_bundle_takeover": "True",
+        },
+    )
