@@ -26,6 +26,7 @@ MAX_PATH = 2000
 MAX_IMPORT_ERROR_PATH = 1024
 MAX_BUNDLE_VERSION = 200
 MAX_ATTEMPT_ID = 36
+MAX_FINGERPRINT = 64
 _INTEGER_BOUND = 2**63
 
 
@@ -52,6 +53,10 @@ def check_contents(result: ParseResult) -> None:
         len(result.bundle_version) > MAX_BUNDLE_VERSION or "\0" in result.bundle_version
     ):
         raise _invalid(f"bundleVersion has at most {MAX_BUNDLE_VERSION} characters, none of them NUL.")
+    if result.fingerprint is not None and (
+        not 1 <= len(result.fingerprint) <= MAX_FINGERPRINT or "\0" in result.fingerprint
+    ):
+        raise _invalid(f"fingerprint has 1 to {MAX_FINGERPRINT} characters, none of them NUL.")
     if result.version_data is not None:
         if not isinstance(result.version_data, dict):
             raise _invalid("versionData is not an object.")

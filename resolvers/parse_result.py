@@ -32,6 +32,7 @@ class ParseResult:
     :param import_errors: pairs of path and traceback
     :param sources: source text by ``fileloc``
     :param lease_ids: claimed parse requests that this attempt answers
+    :param fingerprint: the processor's digest of what this result holds; None if it is not to be recognised again
     """
 
     attempt_id: str
@@ -48,3 +49,4 @@ class ParseResult:
     warnings: list[ReportedWarning]
     sources: dict[str, str]
     lease_ids: list[str]
+    fingerprint: str | None = None

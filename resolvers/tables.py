@@ -32,6 +32,10 @@ class ParsedFile(ParsegateBase):
 
     ``last_parsed_at`` moves with every attempt that counts (stored, refused or timed out); ``last_stored_at`` only when
     the result was written to Airflow's tables, in the same transaction.
+
+    ``fingerprint`` is the processor's digest of the result that was stored last, ``imprint`` our digest of the rows
+    that it left in Airflow's tables, and ``written`` names them (:mod:`.imprints`). The three are there together, or
+    not at all: then the next result is needed in full.
     """
 
     __tablename__ = "parsegate_file"
@@ -51,6 +55,9 @@ class ParsedFile(ParsegateBase):
     job_id: Mapped[int] = mapped_column(Integer)
     attempt_id: Mapped[str] = mapped_column(String(36))
     sequence: Mapped[int] = mapped_column(BigInteger)
+    fingerprint: Mapped[str | None] = mapped_column(String(64))
+    imprint: Mapped[str | None] = mapped_column(String(64))
+    written: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
     __table_args__ = (Index("ix_parsegate_file_last_parsed_at", "last_parsed_at"),)
 

@@ -102,6 +102,14 @@ class ParseResultInput:
         description="Claimed parse requests that this attempt answers. They are done when the result is "
         "recorded, also when it is refused.",
     )
+    fingerprint: str | None = strawberry.field(
+        default=None,
+        description="The processor's digest of all that this result holds beyond `attemptId`, `sequence`, version and "
+        "duration: "
+        "equal only if the documents (without `lastLoaded`), import errors, warnings, source code and `bundlePath` "
+        "are. At most 64 characters. With it the same result can be recorded by `recordUnchangedResults` later; null: "
+        "it can't.",
+    )
 
 
 @strawberry.type(description="What became of one parse result.")
@@ -153,6 +161,7 @@ def _result(item: ParseResultInput) -> parse_results.ParseResult:
         ],
         sources={source.fileloc: source.text for source in item.sources},
         lease_ids=[str(lease_id) for lease_id in item.lease_ids],
+        fingerprint=item.fingerprint,
     )
 
 

@@ -20,6 +20,7 @@ from .parse_results import ParseResultMutation
 from .parse_state import ParseStateQuery
 from .runs import RunQuery
 from .scalars import SCALAR_MAP
+from .unchanged_results import UnchangedResultMutation
 from .variables import VariableMutation, VariableQuery
 from .warnings import WarningMutation
 from .xcoms import XComQuery
@@ -41,6 +42,7 @@ class Mutation(
     JobMutation,
     BundleMutation,
     ParseResultMutation,
+    UnchangedResultMutation,
     DagMutation,
     WarningMutation,
     ClaimMutation,

@@ -76,6 +76,8 @@ from .input_types import (
     SetVariableInput,
     SourceInput,
     SyncBundlesInput,
+    UnchangedResultInput,
+    UnchangedResultsInput,
 )
 from .operations import (
     ACKNOWLEDGE_CALLBACKS_GQL,
@@ -100,6 +102,7 @@ from .operations import (
     PURGE_INACTIVE_DAG_WARNINGS_GQL,
     RECONCILE_BUNDLE_GQL,
     RECORD_PARSE_RESULTS_GQL,
+    RECORD_UNCHANGED_RESULTS_GQL,
     REGISTER_PROCESSOR_GQL,
     RELEASE_CALLBACKS_GQL,
     RELEASE_PARSE_REQUESTS_GQL,
@@ -154,6 +157,10 @@ from .reconcile_bundle import ReconcileBundle, ReconcileBundleReconcileBundle
 from .record_parse_results import (
     RecordParseResults,
     RecordParseResultsRecordParseResults,
+)
+from .record_unchanged_results import (
+    RecordUnchangedResults,
+    RecordUnchangedResultsRecordUnchangedResults,
 )
 from .register_processor import (
     RegisterProcessor,
@@ -287,6 +294,7 @@ __all__ = [
     "PurgeInactiveDagWarningsPurgeInactiveDagWarnings",
     "RECONCILE_BUNDLE_GQL",
     "RECORD_PARSE_RESULTS_GQL",
+    "RECORD_UNCHANGED_RESULTS_GQL",
     "REGISTER_PROCESSOR_GQL",
     "RELEASE_CALLBACKS_GQL",
     "RELEASE_PARSE_REQUESTS_GQL",
@@ -297,6 +305,8 @@ __all__ = [
     "ReconcileBundleReconcileBundle",
     "RecordParseResults",
     "RecordParseResultsRecordParseResults",
+    "RecordUnchangedResults",
+    "RecordUnchangedResultsRecordUnchangedResults",
     "RefusalReason",
     "RegisterProcessor",
     "RegisterProcessorInput",
@@ -326,6 +336,8 @@ __all__ = [
     "TaskStates",
     "TaskStatesTaskStates",
     "UPDATE_BUNDLE_STATES_GQL",
+    "UnchangedResultInput",
+    "UnchangedResultsInput",
     "UpdateBundleStates",
     "UpdateBundleStatesUpdateBundleStates",
     "VARIABLE_GQL",

@@ -36,6 +36,7 @@ from .input_types import (
     RegisterProcessorInput,
     SetVariableInput,
     SyncBundlesInput,
+    UnchangedResultsInput,
 )
 from .operations import (
     ACKNOWLEDGE_CALLBACKS_GQL,
@@ -60,6 +61,7 @@ from .operations import (
     PURGE_INACTIVE_DAG_WARNINGS_GQL,
     RECONCILE_BUNDLE_GQL,
     RECORD_PARSE_RESULTS_GQL,
+    RECORD_UNCHANGED_RESULTS_GQL,
     REGISTER_PROCESSOR_GQL,
     RELEASE_CALLBACKS_GQL,
     RELEASE_PARSE_REQUESTS_GQL,
@@ -84,6 +86,7 @@ from .processors import Processors
 from .purge_inactive_dag_warnings import PurgeInactiveDagWarnings
 from .reconcile_bundle import ReconcileBundle
 from .record_parse_results import RecordParseResults
+from .record_unchanged_results import RecordUnchangedResults
 from .register_processor import RegisterProcessor
 from .release_callbacks import ReleaseCallbacks
 from .release_parse_requests import ReleaseParseRequests
@@ -584,6 +587,19 @@ class Client(GqlBaseClient):
             operation_name="PreviousTaskInstance",
             variables=variables,
             result_type=PreviousTaskInstance,
+        )
+
+    def record_unchanged_results(
+        self, batches: list[UnchangedResultsInput]
+    ) -> Operation[RecordUnchangedResults]:
+        """Record parse results that gave what is stored already, without sending it again. One transaction. A result is believed to be unchanged when its fingerprint is that of the file's last stored result and Airflow's rows are still those which that result left; what Airflow computes anew at each parse (parse times, next runs) is brought up to date. Needs a job token."""
+        variables: dict[str, object] = {"batches": batches}
+        return Operation(
+            self,
+            query=RECORD_UNCHANGED_RESULTS_GQL,
+            operation_name="RecordUnchangedResults",
+            variables=variables,
+            result_type=RecordUnchangedResults,
         )
 
     def variable(self, key: str, file: FileReferenceInput) -> Operation[Variable]:

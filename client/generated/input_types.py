@@ -194,6 +194,8 @@ class ParseResultInput(BaseModel):
         default_factory=lambda: [],
     )
     "Claimed parse requests that this attempt answers. They are done when the result is recorded, also when it is refused."
+    fingerprint: Optional[str] = None
+    "The processor's digest of all that this result holds beyond `attemptId`, `sequence`, version and duration: equal only if the documents (without `lastLoaded`), import errors, warnings, source code and `bundlePath` are. At most 64 characters. With it the same result can be recorded by `recordUnchangedResults` later; null: it can't."
 
 
 class ReconcileBundleInput(BaseModel):
@@ -288,7 +290,60 @@ class SyncBundlesInput(BaseModel):
     "Whether the list is the whole configuration, so that known bundles that are not on it are deactivated. Takes effect only with a token that grants all bundles (`*`); with another they stay as they are."
 
 
+class UnchangedResultInput(BaseModel):
+    """One attempt to parse one file, which gave what an earlier one gave."""
+
+    attempt_id: str = Field(
+        validation_alias="attemptId", serialization_alias="attemptId"
+    )
+    "Names this attempt (a UUID, at most 36 characters), also when it is sent in full later."
+    sequence: int
+    "Grows with every attempt of the same processor at the same file, as in `ParseResultInput`."
+    relative_fileloc: str = Field(
+        validation_alias="relativeFileloc", serialization_alias="relativeFileloc"
+    )
+    "The file, relative to the bundle."
+    fingerprint: str
+    "The digest of this result, as in `ParseResultInput`."
+    parse_duration: float = Field(
+        validation_alias="parseDuration", serialization_alias="parseDuration"
+    )
+    "Seconds that parsing took, not negative."
+    lease_ids: list[str] = Field(
+        validation_alias="leaseIds",
+        serialization_alias="leaseIds",
+        default_factory=lambda: [],
+    )
+    "Claimed parse requests that this attempt answers; done when the result is recorded."
+
+
+class UnchangedResultsInput(BaseModel):
+    """Unchanged results of one bundle at one version."""
+
+    bundle_name: str = Field(
+        validation_alias="bundleName", serialization_alias="bundleName"
+    )
+    "The bundle that the files belong to."
+    bundle_path: str = Field(
+        validation_alias="bundlePath", serialization_alias="bundlePath"
+    )
+    "Absolute path of the bundle on the processor's host. Used in what listeners are told; never opened."
+    bundle_version: Optional[str] = Field(
+        validation_alias="bundleVersion",
+        serialization_alias="bundleVersion",
+        default=None,
+    )
+    "The bundle's version that was parsed; null for a bundle without versions."
+    version_data: Optional[Any] = Field(
+        validation_alias="versionData", serialization_alias="versionData", default=None
+    )
+    "Object that a versioned bundle keeps with its version; null when it keeps none."
+    results: list["UnchangedResultInput"]
+    "One item per attempt, each file once."
+
+
 DeleteVariableInput.model_rebuild()
 ParseResultInput.model_rebuild()
 SetVariableInput.model_rebuild()
 SyncBundlesInput.model_rebuild()
+UnchangedResultsInput.model_rebuild()

@@ -24,6 +24,7 @@ __all__ = [
     "PURGE_INACTIVE_DAG_WARNINGS_GQL",
     "RECONCILE_BUNDLE_GQL",
     "RECORD_PARSE_RESULTS_GQL",
+    "RECORD_UNCHANGED_RESULTS_GQL",
     "REGISTER_PROCESSOR_GQL",
     "RELEASE_CALLBACKS_GQL",
     "RELEASE_PARSE_REQUESTS_GQL",
@@ -587,6 +588,19 @@ query PreviousTaskInstance($dagId: String!, $taskId: String!, $logicalDate: Date
       mapIndex
       duration
     }
+  }
+}
+"""
+
+RECORD_UNCHANGED_RESULTS_GQL = """
+mutation RecordUnchangedResults($batches: [UnchangedResultsInput!]!) {
+  recordUnchangedResults(batches: $batches) {
+    status
+    reason
+    message
+    recordedCount
+    recordedAt
+    wanted
   }
 }
 """
