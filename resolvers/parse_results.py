@@ -31,7 +31,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from . import bundles, claims, documents, jobs, ledger, source_code
+from . import bundles, claims, documents, imprints, jobs, known_import_errors, ledger, source_code
 from .claims import ClaimKind
 from .database import TransactionLost
 from .ledger import FileStatus
@@ -178,8 +178,9 @@ def _store(session: Session, principal: Principal, result: ParseResult, objectio
         )
     else:
         _require_ownership(session, result)
-        counts = _write(session, result)
-        ledger.record(
+        dags = [LazyDeserializedDAG(data=dag.document, last_loaded=dag.last_loaded) for dag in result.documents]
+        counts = _write(session, result, dags)
+        entry = ledger.record(
             session,
             entry,
             result,
@@ -188,19 +189,23 @@ def _store(session: Session, principal: Principal, result: ParseResult, objectio
             at=recorded_at,
             counts=counts,
         )
+        imprints.remember(session, [(entry, result, dags)])
     _drop_leases(session, principal, result)
     session.flush()
     return Receipt(ReceiptStatus.ACCEPTED, dag_count=counts[0], import_error_count=counts[1], recorded_at=recorded_at)
 
 
-def _write(session: Session, result: ParseResult) -> tuple[int, int, int]:
+def _write(session: Session, result: ParseResult, dags: list[LazyDeserializedDAG]) -> tuple[int, int, int]:
     """Write Airflow's rows; the numbers of DAGs, of import errors and of warnings stored."""
     import_errors = {(result.bundle_name, path): _storable(trace) for path, trace in result.import_errors}
     files_parsed = {(result.bundle_name, result.relative_fileloc), *import_errors}
-    dags = [LazyDeserializedDAG(data=dag.document, last_loaded=dag.last_loaded) for dag in result.documents]
     warnings = _storable_warnings(session, result)
     try:
-        with source_code.supplied(result.sources, result.bundle_path), unbroken(session):
+        with (
+            source_code.supplied(result.sources, result.bundle_path),
+            known_import_errors.narrowed(session, files_parsed, import_errors),
+            unbroken(session),
+        ):
             update_dag_parsing_results_in_db(
                 bundle_name=result.bundle_name,
                 bundle_version=result.bundle_version,
