@@ -26,6 +26,7 @@ from .tables import Claim
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from .pages import Rows
     from .principal import Principal
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,14 @@ _callback_request: TypeAdapter[CallbackRequest] = TypeAdapter(CallbackRequest)
 
 class UnreadableCallback(ValueError):
     """A stored row that is not a callback; the message says why."""
+
+
+def any_waiting(session: Session, principal: Principal, *, claim_id: str, limit: int) -> bool:
+    """Whether :func:`claim` has anything to do; a query, which takes no lock.
+
+    :raises Refusal: INVALID_ARGUMENT, JOB_CLOSED
+    """
+    return claims.any_waiting(session, principal, ClaimKind.CALLBACK, claim_id=claim_id, limit=limit, left=_left)
 
 
 def claim(session: Session, principal: Principal, *, claim_id: str, limit: int) -> list[Lease]:
@@ -60,23 +69,23 @@ def release(session: Session, principal: Principal, outcomes: Sequence[tuple[str
     return claims.release(session, principal, ClaimKind.CALLBACK, outcomes)
 
 
-def _take_over(session: Session, claimant: Claimant, limit: int) -> None:
-    """Move the most urgent rows of Airflow's table to ours, as :meth:`DagFileProcessorManager._fetch_callbacks_from_db`
-    selects them.
-    """
+def _left(claimant: Claimant) -> Rows:
+    """The rows of Airflow's table, as :meth:`DagFileProcessorManager._fetch_callbacks_from_db` selects them."""
     # As text: Airflow's column type decodes a row while it is fetched, and one malformed row would fail them all.
+    return select(
+        Callback.id,
+        Callback.bundle_name,
+        Callback.priority_weight,
+        Callback.created_at,
+        cast(Callback.data, Text).label("data"),
+    ).where(Callback.type == CallbackType.DAG_PROCESSOR.value, claimant.may_claim(Callback.bundle_name))
+
+
+def _take_over(session: Session, claimant: Claimant, limit: int) -> None:
+    """Move the most urgent rows of Airflow's table to ours."""
     rows = session.execute(
         with_row_locks(
-            select(
-                Callback.id,
-                Callback.bundle_name,
-                Callback.priority_weight,
-                Callback.created_at,
-                cast(Callback.data, Text).label("data"),
-            )
-            .where(Callback.type == CallbackType.DAG_PROCESSOR.value, claimant.may_claim(Callback.bundle_name))
-            .order_by(Callback.priority_weight.desc(), Callback.created_at, Callback.id)
-            .limit(limit),
+            _left(claimant).order_by(Callback.priority_weight.desc(), Callback.created_at, Callback.id).limit(limit),
             session,
             of=Callback,
             skip_locked=True,

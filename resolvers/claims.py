@@ -11,7 +11,7 @@ same row.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -21,7 +21,7 @@ from airflow._shared.timezones.timezone import utcnow
 from airflow.jobs.job import Job, JobState
 from airflow.models.dagbundle import DagBundleModel
 from airflow.utils.sqlalchemy import with_row_locks
-from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy import and_, delete, exists, or_, select, update
 
 from . import jobs
 from .principal import ALL_BUNDLES
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Select
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
+    from .pages import Rows
     from .principal import Principal
 
 MAX_LEASES = 1000
@@ -86,7 +87,7 @@ class SettledLease:
 class Claimant:
     """The processor that claims; ``bundle_names`` None stands for all of them."""
 
-    job_id: int
+    job_id: int | None
     bundle_names: frozenset[str] | None
 
     def may_claim(
@@ -97,16 +98,44 @@ class Claimant:
         return active if self.bundle_names is None else and_(active, bundle_name.in_(sorted(self.bundle_names)))
 
 
+def any_waiting(
+    session: Session,
+    principal: Principal,
+    kind: ClaimKind,
+    *,
+    claim_id: str,
+    limit: int,
+    left: Callable[[Claimant], Rows],
+) -> bool:
+    """Whether a claim would find anything, or be refused otherwise than for a closed Job: one query, and no lock.
+
+    :param left: selects what the scheduler and operators left for a claimant
+    :raises Refusal: INVALID_ARGUMENT, JOB_CLOSED
+    """
+    _check(claim_id, limit)
+    # A Job's token grants no bundle that it did not register for; the claim itself looks at both.
+    asking = Claimant(principal.job_id, None if principal.grants_all_bundles else principal.bundles)
+    return jobs.ask_while_running(
+        session,
+        principal,
+        or_(
+            ~exists().where(Processor.job_id == principal.job_id),
+            left(asking).exists(),
+            exists().where(
+                Claim.kind == kind.value,
+                asking.may_claim(Claim.bundle_name),
+                or_(_available(utcnow()), _taken_by(asking, claim_id)),
+            ),
+        ),
+    )
+
+
 def claimant(session: Session, principal: Principal, *, claim_id: str, limit: int) -> Claimant:
     """The processor that claims, its row locked: its own claims take turns, so one that is sent twice finds the first.
 
     :raises Refusal: INVALID_ARGUMENT, JOB_CLOSED
     """
-    if not 0 < len(claim_id) <= 36 or "\0" in claim_id or not 1 <= limit <= MAX_LEASES:
-        raise Refusal(
-            RefusalReason.INVALID_ARGUMENT,
-            f"A claim needs a claimId of 1 to 36 characters and a limit of 1 to {MAX_LEASES}.",
-        )
+    _check(claim_id, limit)
     job_id = jobs.require_running(session, principal)
     registered = session.scalar(
         with_row_locks(select(Processor.bundle_names).where(Processor.job_id == job_id), session)
@@ -124,11 +153,7 @@ def replayed(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: st
         session,
         _most_urgent(
             select(Claim).where(
-                Claim.kind == kind.value,
-                Claim.state == ClaimState.LEASED.value,
-                Claim.job_id == claimant.job_id,
-                Claim.claim_id == claim_id,
-                claimant.may_claim(Claim.bundle_name),
+                Claim.kind == kind.value, _taken_by(claimant, claim_id), claimant.may_claim(Claim.bundle_name)
             )
         ),
     )
@@ -141,24 +166,8 @@ def replayed(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: st
 
 def lease(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: str, limit: int) -> list[Lease]:
     """Hand out what waits and has rested, or has lost its owner: by priority weight, then by age."""
-    now = utcnow()
-    waits = and_(
-        Claim.state == ClaimState.WAITING.value,
-        or_(Claim.expires_at.is_(None), Claim.expires_at <= now),
-    )
-    lost = and_(
-        Claim.state == ClaimState.LEASED.value,
-        or_(
-            Claim.expires_at <= now,
-            Claim.job_id.not_in(select(Job.id).where(Job.state == JobState.RUNNING)),
-        ),
-    )
     available = _most_urgent(
-        select(Claim).where(
-            Claim.kind == kind.value,
-            claimant.may_claim(Claim.bundle_name),
-            or_(waits, lost),
-        )
+        select(Claim).where(Claim.kind == kind.value, claimant.may_claim(Claim.bundle_name), _available(utcnow()))
     )
     max_attempts = MAX_ATTEMPTS.read()
     for row in _locked(session, available.where(Claim.attempts >= max_attempts).limit(MAX_LEASES)):
@@ -184,20 +193,21 @@ def lease(session: Session, claimant: Claimant, kind: ClaimKind, claim_id: str, 
 
 def renew(session: Session, principal: Principal, lease_ids: Sequence[str]) -> list[SettledLease]:
     """Extend leases from now on; one that expired is still good while nobody else was given it."""
-    try:
-        jobs.require_running(session, principal)
-    except Refusal as closed:
-        return [SettledLease(lease_id, refusal=closed) for lease_id in lease_ids]
     expires_at = _new_expiry()
     renewed = set(
         session.scalars(
             update(Claim)
-            .where(_held_by(principal), Claim.id.in_(_possible(lease_ids)))
+            .where(_held_by(principal), Claim.id.in_(_possible(lease_ids)), Claim.job_id.in_(_running_jobs()))
             .values(expires_at=expires_at)
             .returning(Claim.id)
             .execution_options(synchronize_session=False)
         )
     )
+    if not renewed:
+        try:
+            jobs.require_running(session, principal)
+        except Refusal as closed:
+            return [SettledLease(lease_id, refusal=closed) for lease_id in lease_ids]
     return [
         SettledLease(lease_id, expires_at=expires_at) if lease_id in renewed else _lost(lease_id)
         for lease_id in lease_ids
@@ -212,12 +222,16 @@ def acknowledge(
     The Job need not run any more: what it did is done, whoever has not been given the claim yet need not do it again.
     """
     possible = _possible(lease_ids)
-    session.execute(
-        delete(Claim)
-        .where(_held_by(principal), Claim.kind == kind.value, Claim.id.in_(possible))
-        .execution_options(synchronize_session=False)
+    ended = set(
+        session.scalars(
+            delete(Claim)
+            .where(_held_by(principal), Claim.kind == kind.value, Claim.id.in_(possible))
+            .returning(Claim.id)
+            .execution_options(synchronize_session=False)
+        )
     )
-    left = set(session.scalars(select(Claim.id).where(Claim.id.in_(possible))))
+    others = possible - ended
+    left = set(session.scalars(select(Claim.id).where(Claim.id.in_(sorted(others))))) if others else set[str]()
     return [_lost(lease_id) if lease_id in left else SettledLease(lease_id) for lease_id in lease_ids]
 
 
@@ -260,6 +274,35 @@ def release(
     ]
 
 
+def _check(claim_id: str, limit: int) -> None:
+    if not 0 < len(claim_id) <= 36 or "\0" in claim_id or not 1 <= limit <= MAX_LEASES:
+        raise Refusal(
+            RefusalReason.INVALID_ARGUMENT,
+            f"A claim needs a claimId of 1 to 36 characters and a limit of 1 to {MAX_LEASES}.",
+        )
+
+
+def _available(now: datetime) -> ColumnElement[bool]:
+    """What waits and has rested, or has lost its owner."""
+    waits = and_(
+        Claim.state == ClaimState.WAITING.value,
+        or_(Claim.expires_at.is_(None), Claim.expires_at <= now),
+    )
+    lost = and_(
+        Claim.state == ClaimState.LEASED.value,
+        or_(Claim.expires_at <= now, Claim.job_id.not_in(_running_jobs())),
+    )
+    return or_(waits, lost)
+
+
+def _taken_by(claimant: Claimant, claim_id: str) -> ColumnElement[bool]:
+    return and_(Claim.state == ClaimState.LEASED.value, Claim.job_id == claimant.job_id, Claim.claim_id == claim_id)
+
+
+def _running_jobs() -> Select[int]:
+    return select(Job.id).where(Job.state == JobState.RUNNING)
+
+
 def _held_by(principal: Principal) -> ColumnElement[bool]:
     return and_(Claim.job_id == principal.job_id, Claim.state == ClaimState.LEASED.value)
 
@@ -274,9 +317,9 @@ def _locked(session: Session, claims: Select[Any]) -> Sequence[Claim]:
     ).all()
 
 
-def _possible(lease_ids: Iterable[str]) -> Collection[str]:
+def _possible(lease_ids: Iterable[str]) -> Set[str]:
     """Those that can be ids of claims; PostgreSQL does not even compare with the others."""
-    return sorted({lease_id for lease_id in lease_ids if lease_id.isascii() and lease_id.isprintable()})
+    return {lease_id for lease_id in lease_ids if lease_id.isascii() and lease_id.isprintable()}
 
 
 def _new_expiry() -> datetime:

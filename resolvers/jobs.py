@@ -24,6 +24,7 @@ from .versions import AIRFLOW_VERSION, PARSEGATE_VERSION, require_compatible
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from .principal import Principal
@@ -150,6 +151,19 @@ def require_running(session: Session, principal: Principal) -> int:
     :raises Refusal: JOB_CLOSED, when it has ended or its row is gone
     """
     return _require_running(session, principal.job_id)
+
+
+def ask_while_running(session: Session, principal: Principal, question: ColumnElement[bool]) -> bool:
+    """Whether ``question`` holds in the database, asked together with whether the caller's Job runs.
+
+    :raises Refusal: JOB_CLOSED, as :func:`require_running`
+    """
+    answer = session.execute(
+        select(Job.state, question.label("holds")).where(Job.id == principal.job_id, Job.job_type == JOB_TYPE)
+    ).one_or_none()
+    if answer is None or answer.state != JobState.RUNNING:
+        raise _closed(principal.job_id)
+    return bool(answer.holds)
 
 
 def _require_running(session: Session, job_id: int | None) -> int:

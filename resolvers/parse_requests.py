@@ -22,10 +22,19 @@ from .tables import Claim
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+    from .pages import Rows
     from .principal import Principal
 
 RELEASED = "RELEASED"
 """``last_outcome`` of a request that a processor gave back."""
+
+
+def any_waiting(session: Session, principal: Principal, *, claim_id: str, limit: int) -> bool:
+    """Whether :func:`claim` has anything to do; a query, which takes no lock.
+
+    :raises Refusal: INVALID_ARGUMENT, JOB_CLOSED
+    """
+    return claims.any_waiting(session, principal, ClaimKind.PARSE_REQUEST, claim_id=claim_id, limit=limit, left=_left)
 
 
 def claim(session: Session, principal: Principal, *, claim_id: str, limit: int) -> list[Lease]:
@@ -48,17 +57,18 @@ def release(session: Session, principal: Principal, lease_ids: Sequence[str]) ->
     return claims.release(session, principal, ClaimKind.PARSE_REQUEST, [(lease_id, RELEASED) for lease_id in lease_ids])
 
 
+def _left(claimant: Claimant) -> Rows:
+    return select(
+        DagPriorityParsingRequest.id,
+        DagPriorityParsingRequest.bundle_name,
+        DagPriorityParsingRequest.relative_fileloc,
+    ).where(claimant.may_claim(DagPriorityParsingRequest.bundle_name))
+
+
 def _take_over(session: Session, claimant: Claimant, limit: int) -> None:
     requests = session.execute(
         with_row_locks(
-            select(
-                DagPriorityParsingRequest.id,
-                DagPriorityParsingRequest.bundle_name,
-                DagPriorityParsingRequest.relative_fileloc,
-            )
-            .where(claimant.may_claim(DagPriorityParsingRequest.bundle_name))
-            .order_by(DagPriorityParsingRequest.id)
-            .limit(limit),
+            _left(claimant).order_by(DagPriorityParsingRequest.id).limit(limit),
             session,
             of=DagPriorityParsingRequest,
             skip_locked=True,

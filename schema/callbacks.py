@@ -77,6 +77,10 @@ class CallbackMutation:
         principal = info.context.require(TokenKind.JOB)
 
         def resolve() -> ClaimCallbacksPayload:
+            # Most claims find nothing; those write nothing, and on SQLite keep nobody waiting.
+            with info.context.reading() as session:
+                if not callbacks.any_waiting(session, principal, claim_id=input.claim_id, limit=input.limit):
+                    return ClaimCallbacksPayload(status=OutcomeStatus.ACCEPTED)
             with info.context.transaction() as session:
                 leases = callbacks.claim(session, principal, claim_id=input.claim_id, limit=input.limit)
             return ClaimCallbacksPayload(

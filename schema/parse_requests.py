@@ -51,6 +51,9 @@ class ParseRequestMutation:
         principal = info.context.require(TokenKind.JOB)
 
         def resolve() -> ClaimParseRequestsPayload:
+            with info.context.reading() as session:
+                if not parse_requests.any_waiting(session, principal, claim_id=input.claim_id, limit=input.limit):
+                    return ClaimParseRequestsPayload(status=OutcomeStatus.ACCEPTED)
             with info.context.transaction() as session:
                 leases = parse_requests.claim(session, principal, claim_id=input.claim_id, limit=input.limit)
             return ClaimParseRequestsPayload(
