@@ -36,8 +36,7 @@ def check_identity(result: ParseResult) -> None:
     :raises Refusal: INVALID_PATH, INVALID_DOCUMENT
     """
     check_path(result.relative_fileloc, MAX_PATH)
-    if not result.attempt_id or len(result.attempt_id) > MAX_ATTEMPT_ID or "\0" in result.attempt_id:
-        raise _invalid(f"attemptId must have 1 to {MAX_ATTEMPT_ID} characters, none of them NUL.")
+    check_attempt_id(result.attempt_id)
 
 
 def check_contents(result: ParseResult) -> None:
@@ -47,8 +46,7 @@ def check_contents(result: ParseResult) -> None:
     """
     if not result.bundle_path.startswith("/") or "\0" in result.bundle_path:
         raise Refusal(RefusalReason.INVALID_PATH, f"bundlePath {result.bundle_path!r} is not an absolute path.")
-    if not math.isfinite(result.parse_duration) or result.parse_duration < 0:
-        raise _invalid("parseDuration must be a finite number of seconds, not negative.")
+    check_duration(result.parse_duration)
     if result.bundle_version is not None and (
         len(result.bundle_version) > MAX_BUNDLE_VERSION or "\0" in result.bundle_version
     ):
@@ -69,6 +67,24 @@ def check_contents(result: ParseResult) -> None:
                 f"{warning.warning_type!r} is no warning type; there are {', '.join(sorted(_WARNING_TYPES))}."
             )
     _check_dags(result)
+
+
+def check_attempt_id(attempt_id: str) -> None:
+    """Check the name of an attempt.
+
+    :raises Refusal: INVALID_DOCUMENT
+    """
+    if not attempt_id or len(attempt_id) > MAX_ATTEMPT_ID or "\0" in attempt_id:
+        raise _invalid(f"attemptId must have 1 to {MAX_ATTEMPT_ID} characters, none of them NUL.")
+
+
+def check_duration(seconds: float) -> None:
+    """Check how long parsing took.
+
+    :raises Refusal: INVALID_DOCUMENT
+    """
+    if not math.isfinite(seconds) or seconds < 0:
+        raise _invalid("parseDuration must be a finite number of seconds, not negative.")
 
 
 def check_path(path: str, longest: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, tuple_
 
 from .tables import ParsedFile
 
@@ -27,6 +27,10 @@ _PARAMETERS = 1000
 """How many values go into one IN list: databases limit the parameters of a statement."""
 
 
+FileKey = tuple[str, str]
+"""Bundle and path of a file in it."""
+
+
 class FileStatus(Enum):
     """What became of the last attempt at a file."""
 
@@ -42,6 +46,25 @@ def entry(session: Session, bundle_name: str, relative_fileloc: str) -> ParsedFi
         .where(ParsedFile.bundle_name == bundle_name, ParsedFile.relative_fileloc == relative_fileloc)
         .with_for_update()
     )
+
+
+def entries(session: Session, files: Collection[FileKey]) -> dict[FileKey, ParsedFile]:
+    """The rows of those of ``files`` that are known, locked in the order of their names, which keeps two that lock
+    the same rows from waiting for each other.
+    """
+    found: dict[FileKey, ParsedFile] = {}
+    ordered = sorted(files)
+    for start in range(0, len(ordered), _PARAMETERS):
+        rows = session.scalars(
+            select(ParsedFile)
+            .where(
+                tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(ordered[start : start + _PARAMETERS])
+            )
+            .order_by(ParsedFile.bundle_name, ParsedFile.relative_fileloc)
+            .with_for_update()
+        )
+        found.update({(row.bundle_name, row.relative_fileloc): row for row in rows})
+    return found
 
 
 def last_parsed(session: Session, bundle_names: Collection[str] | None) -> dict[tuple[str, str], datetime]:
@@ -77,8 +100,8 @@ def record(
     reason: RefusalReason | None = None,
     message: str | None = None,
     counts: tuple[int, int, int] | None = None,
-) -> None:
-    """Write what became of an attempt.
+) -> ParsedFile:
+    """Write what became of an attempt; the file's row.
 
     :param entry: the file's locked row; None makes one
     :param counts: DAGs, import errors and warnings stored; None when nothing was, and the earlier counts still hold
@@ -104,3 +127,6 @@ def record(
         entry.last_stored_at = at
         entry.bundle_version = result.bundle_version
         entry.dag_count, entry.import_error_count, entry.warning_count = counts
+        # Whether this result can be recognised, imprints.remember says.
+        entry.fingerprint = entry.imprint = entry.written = None
+    return entry

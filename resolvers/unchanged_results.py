@@ -1,20 +1,50 @@
-"""Parse results that say what is stored already."""
+"""Parse results that say what is stored already, recorded many at a time without writing it again.
+
+What Airflow changes when it stores the same result again is brought up to date for all of them together: parse times,
+next runs, and the time of an import error that is still there, of which listeners are told once more. Whatever is not
+provably so is wanted in full, and takes the way of :mod:`.parse_results`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from . import jobs
+import msgspec
+from airflow._shared.timezones.timezone import utcnow
+from airflow.configuration import conf
+from airflow.listeners.listener import get_listener_manager
+from airflow.models.dag import DagModel
+from airflow.models.dag_version import DagVersion
+from airflow.models.errors import ParseImportError
+from sqlalchemy import or_, select, tuple_, update
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from . import bundles, claims, documents, imprints, jobs, ledger, schedules, source_code, written_rows
+from .bulk_update import bulk_update
+from .claims import ClaimKind
+from .database import TransactionLost
+from .imprints import Imprint, Written
+from .ledger import FileStatus
+from .refusals import Refusal
+from .schedules import NextRun, Schedule
+from .tables import ParsedFile
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from sqlalchemy.orm import Session
 
+    from .ledger import FileKey
     from .principal import Principal
+
+log = logging.getLogger(__name__)
+
+_TRIES = 3
 
 Transaction = Callable[[], AbstractContextManager["Session"]]
 
@@ -34,6 +64,10 @@ class UnchangedResult:
     parse_duration: float
     lease_ids: list[str]
 
+    @property
+    def file(self) -> FileKey:
+        return self.bundle_name, self.relative_fileloc
+
 
 @dataclass(frozen=True)
 class Recorded:
@@ -44,13 +78,204 @@ class Recorded:
     wanted: list[str]
 
 
+class _Unchanged(NamedTuple):
+    """A result that is provably what is stored, and the schedules of the file's DAGs."""
+
+    result: UnchangedResult
+    written: Written
+    imprint: Imprint
+    schedules: dict[str, Schedule]
+
+
 def record(
     transaction: Transaction, principal: Principal, results: Sequence[UnchangedResult], *, request_id: str
 ) -> Recorded:
-    """Record the results that are provably what is stored.
+    """Record the results that are provably what is stored, all of them in one transaction.
 
+    :param transaction: opens a writing session that commits at the end of its block
+    :param request_id: names the request in the log of a fault
     :raises Refusal: JOB_CLOSED
     """
-    with transaction() as session:
-        jobs.require_running(session, principal)
-    return Recorded(0, None, [result.attempt_id for result in results])
+    possible = [result for result in results if _is_possible(principal, result)]
+    recorded: set[str] = set()
+    at = utcnow()
+    for _ in range(_TRIES):
+        try:
+            with transaction() as session:
+                recorded, at = _record(session, principal, possible)
+            break
+        except (TransactionLost, OperationalError, IntegrityError) as error:
+            # A lock timeout or a deadlock may pass. If not, the results come again in full, and one by one.
+            log.warning("Request %s: recording unchanged results is tried again: %s", request_id, error)
+    wanted = [result.attempt_id for result in results if result.attempt_id not in recorded]
+    return Recorded(len(recorded), at if recorded else None, wanted)
+
+
+def _is_possible(principal: Principal, result: UnchangedResult) -> bool:
+    """Whether a look at the database is worth while; storing the result in full says what is wrong with it."""
+    try:
+        documents.check_attempt_id(result.attempt_id)
+        documents.check_duration(result.parse_duration)
+    except Refusal:
+        return False
+    return principal.grants_bundle(result.bundle_name)
+
+
+def _record(session: Session, principal: Principal, results: Sequence[UnchangedResult]) -> tuple[set[str], datetime]:
+    """Ids of the attempts that are recorded, and when."""
+    job_id = jobs.require_running(session, principal)
+    at = utcnow()
+    writable = bundles.writable(session, principal, {result.bundle_name for result in results})
+    by_file = {result.file: result for result in results if result.bundle_name in writable}
+    entries = ledger.entries(session, by_file)
+    recorded = {
+        entry.attempt_id
+        for file, entry in entries.items()
+        if entry.attempt_id == by_file[file].attempt_id and entry.status == FileStatus.STORED.value
+    }
+    unchanged = _unchanged(
+        session,
+        [
+            (by_file[file], entry)
+            for file, entry in entries.items()
+            if entry.attempt_id != by_file[file].attempt_id and _says_what_is_stored(by_file[file], entry, job_id)
+        ],
+    )
+    _update_dags(session, unchanged, at)
+    _update_import_errors(session, unchanged, at)
+    imprints_now = _move_versions(session, unchanged, at)
+    _enter(session, unchanged, imprints_now, job_id, at)
+    recorded.update(item.result.attempt_id for item in unchanged)
+    lease_ids = [lease_id for result in results if result.attempt_id in recorded for lease_id in result.lease_ids]
+    if lease_ids:
+        claims.acknowledge(session, principal, ClaimKind.PARSE_REQUEST, lease_ids)
+    return recorded, at
+
+
+def _says_what_is_stored(result: UnchangedResult, entry: ParsedFile, job_id: int) -> bool:
+    is_newest = entry.job_id != job_id or result.sequence >= entry.sequence
+    return is_newest and entry.imprint is not None and entry.fingerprint == result.fingerprint
+
+
+def _unchanged(session: Session, candidates: Sequence[tuple[UnchangedResult, ParsedFile]]) -> list[_Unchanged]:
+    """Those of the candidates whose rows are as they were left; the rows of their DAGs are locked."""
+    written = {result.file: msgspec.convert(entry.written, Written) for result, entry in candidates}
+    now = imprints.current(session, written)
+    # The next DAG to be stored, whichever it is, removes these, and no row of its own tells.
+    watchers_are_left = any(file.dags for file in written.values()) and written_rows.has_orphaned_watchers(session)
+    unchanged: list[_Unchanged] = []
+    for result, entry in candidates:
+        file, imprint = written[result.file], now[result.file]
+        if imprint.digest != entry.imprint or (file.dags and watchers_are_left):
+            continue
+        read = {dag_id: schedules.read(noted) for dag_id, noted in file.dags.items()}
+        known = {dag_id: schedule for dag_id, schedule in read.items() if schedule is not None}
+        if len(known) == len(read):
+            unchanged.append(_Unchanged(result, file, imprint, known))
+    return unchanged
+
+
+def _update_dags(session: Session, unchanged: Sequence[_Unchanged], at: datetime) -> None:
+    """What ``DagModelOperation.update_dags`` computes anew."""
+    rows = {dag_id: row for item in unchanged for dag_id, row in item.imprint.dags.items()}
+    next_runs = schedules.next_runs(
+        session,
+        {dag_id: schedule for item in unchanged for dag_id, schedule in item.schedules.items()},
+        {dag_id: row.max_active_runs for dag_id, row in rows.items()},
+    )
+    bulk_update(
+        session,
+        DagModel,
+        ["dag_id"],
+        ["last_parse_duration"],
+        [(dag_id, item.result.parse_duration) for item in unchanged for dag_id in item.imprint.dags],
+        last_parsed_time=at,
+    )
+    changed = [(dag_id, *next_run) for dag_id, next_run in next_runs.items() if next_run != rows[dag_id].next_run]
+    bulk_update(session, DagModel, ["dag_id"], NextRun._fields, changed)
+
+
+def _move_versions(session: Session, unchanged: Sequence[_Unchanged], at: datetime) -> dict[FileKey, Imprint]:
+    """Point DAGs whose bundle has a new version to it, as ``SerializedDagModel.write_dag`` does; new imprints by file.
+
+    ``write_dag`` leaves the version of a document alone that was written less than an interval ago.
+    """
+    interval = timedelta(seconds=conf.getint("core", "min_serialized_dag_update_interval", fallback=30))
+    dags: list[tuple[Any, ...]] = []
+    versions: list[tuple[Any, ...]] = []
+    moved: dict[FileKey, Written] = {}
+    for item in unchanged:
+        new = item.result.bundle_version, item.result.version_data
+        for dag_id, row in item.imprint.dags.items():
+            if row.bundle_version != new[0]:
+                dags.append((dag_id, new[0]))
+                moved[item.result.file] = item.written
+            is_settled = row.document_updated_at is None or row.document_updated_at <= at - interval
+            if is_settled and (row.version.bundle_version, row.version.version_data) != new:
+                versions.append((row.version.id, *new))
+                moved[item.result.file] = item.written
+    bulk_update(session, DagModel, ["dag_id"], ["bundle_version"], dags)
+    bulk_update(session, DagVersion, ["id"], ["bundle_version", "version_data"], versions, last_updated=at)
+    return imprints.current(session, moved)
+
+
+def _update_import_errors(session: Session, unchanged: Sequence[_Unchanged], at: datetime) -> None:
+    """What ``_update_import_errors`` (``airflow/dag_processing/collection.py``) does about errors that are still there:
+    a new time, listeners are told, and DAGs of the file are marked.
+    """
+    failing = {item.result.file: item for item in unchanged if item.written.import_error}
+    if not failing:
+        return
+    is_failing = tuple_(ParseImportError.bundle_name, ParseImportError.filename).in_(failing)
+    session.execute(
+        update(ParseImportError).where(is_failing).values(timestamp=at).execution_options(synchronize_session=False)
+    )
+    for error in session.scalars(select(ParseImportError).where(is_failing).order_by(ParseImportError.id)):
+        item = failing[str(error.bundle_name), str(error.filename)]
+        with source_code.supplied({}, item.result.bundle_path):
+            try:
+                get_listener_manager().hook.on_existing_dag_import_error(
+                    filename=error.full_file_path(), stacktrace=str(error.stacktrace)
+                )
+            except Exception:  # a listener is a plugin of the deployment and may raise anything
+                log.exception("A listener failed to hear of an import error in %s", error.filename)
+    session.execute(
+        update(DagModel)
+        .where(tuple_(DagModel.bundle_name, DagModel.relative_fileloc).in_(failing))
+        .where(or_(~DagModel.is_stale, DagModel.has_import_errors.is_not(True)))
+        .values(has_import_errors=True, is_stale=True)
+        .execution_options(synchronize_session=False)
+    )
+
+
+def _enter(
+    session: Session,
+    unchanged: Sequence[_Unchanged],
+    new_imprints: Mapping[FileKey, Imprint],
+    job_id: int,
+    at: datetime,
+) -> None:
+    """Write the file ledger."""
+    bulk_update(
+        session,
+        ParsedFile,
+        ["bundle_name", "relative_fileloc"],
+        ["attempt_id", "sequence", "parse_duration", "bundle_version", "imprint"],
+        [
+            (
+                *item.result.file,
+                item.result.attempt_id,
+                item.result.sequence,
+                item.result.parse_duration,
+                item.result.bundle_version,
+                new_imprints.get(item.result.file, item.imprint).digest,
+            )
+            for item in unchanged
+        ],
+        status=FileStatus.STORED.value,
+        reason=None,
+        message=None,
+        job_id=job_id,
+        last_parsed_at=at,
+        last_stored_at=at,
+    )

@@ -1,0 +1,198 @@
+"""When a DAG runs next, computed without its document.
+
+Airflow computes it at every parse (``DagModel.calculate_dagrun_date_fields``) from the DAG's timetable, the dates that
+bound it, its latest run and the clock. The first two are noted when a result is written, so that the next identical
+one need not decode the document.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from airflow._shared.timezones.timezone import coerce_datetime
+from airflow.dag_processing.collection import (
+    _build_latest_run_load_options,  # pyright: ignore[reportPrivateUsage]
+)
+from airflow.models.dag import DagModel
+from airflow.models.dagrun import DagRun
+from airflow.serialization.decoders import decode_timetable
+from airflow.serialization.enums import Encoding
+from airflow.serialization.helpers import is_core_timetable_import_path
+from airflow.timetables.base import TimeRestriction
+from airflow.utils.types import DagRunType
+from sqlalchemy import func, select
+from sqlalchemy.orm import aliased
+
+if TYPE_CHECKING:
+    from airflow.serialization.serialized_objects import LazyDeserializedDAG
+    from airflow.timetables.base import Timetable
+    from sqlalchemy import ColumnElement, ScalarSelect
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+_AUTOMATED = (DagRunType.BACKFILL_JOB, DagRunType.SCHEDULED)
+
+
+class Schedule(NamedTuple):
+    """What bounds a DAG's runs."""
+
+    timetable: Timetable
+    restriction: TimeRestriction
+
+
+class NextRun(NamedTuple):
+    """The columns of ``DagModel`` that say when a DAG runs next; the names are those of the columns."""
+
+    next_dagrun: datetime | None = None
+    next_dagrun_data_interval_start: datetime | None = None
+    next_dagrun_data_interval_end: datetime | None = None
+    next_dagrun_partition_key: str | None = None
+    next_dagrun_partition_date: datetime | None = None
+    next_dagrun_create_after: datetime | None = None
+    exceeds_max_non_backfill: bool = False
+
+
+def note(dag: LazyDeserializedDAG) -> dict[str, Any]:
+    """What :func:`read` needs to know of a DAG, as JSON."""
+    encoded = dag.data["dag"]["timetable"]
+    restriction: TimeRestriction = dag._real_dag._time_restriction  # pyright: ignore[reportPrivateUsage]
+    return {
+        "timetable": encoded,
+        "described": None if _is_core(encoded) else _described(dag.timetable),
+        "earliest": restriction.earliest.isoformat() if restriction.earliest else None,
+        "latest": restriction.latest.isoformat() if restriction.latest else None,
+        "catchup": restriction.catchup,
+    }
+
+
+def read(noted: Mapping[str, Any]) -> Schedule | None:
+    """The schedule that was noted; None if the deployment's own timetable is not any more what it was then."""
+    encoded = noted["timetable"]
+    if _is_core(encoded):
+        timetable = _core_timetable(json.dumps(encoded))
+    else:
+        # It may keep state, so each parse gets a new one; and its code may have changed since.
+        try:
+            timetable = decode_timetable(encoded)
+            if _described(timetable) != noted["described"]:
+                return None
+        except Exception:  # whatever it raises, storing the DAG in full says so
+            log.warning("The timetable %s can't be read any more", encoded[Encoding.TYPE], exc_info=True)
+            return None
+    return Schedule(timetable, TimeRestriction(_moment(noted["earliest"]), _moment(noted["latest"]), noted["catchup"]))
+
+
+def _is_core(encoded: dict[str, Any]) -> bool:
+    return is_core_timetable_import_path(encoded[Encoding.TYPE])
+
+
+def _described(timetable: Timetable) -> list[Any]:
+    """What ``DagModelOperation.update_dags`` writes of a timetable beside its runs."""
+    return [
+        timetable.type_name,
+        timetable.summary,
+        timetable.description,
+        timetable.partitioned,
+        timetable.periodic,
+    ]
+
+
+@lru_cache(maxsize=4096)
+def _core_timetable(encoded: str) -> Timetable:
+    return decode_timetable(json.loads(encoded))
+
+
+@lru_cache(maxsize=4096)
+def _moment(text: str | None) -> Any:
+    return coerce_datetime(datetime.fromisoformat(text)) if text else None
+
+
+def next_runs(
+    session: Session, schedules: Mapping[str, Schedule], max_active_runs: Mapping[str, int]
+) -> dict[str, NextRun]:
+    """When each DAG runs next, by ``dag_id``, as ``DagModelOperation.update_dags`` computes it.
+
+    :param max_active_runs: of each DAG, from its row
+    """
+    schedulable = {dag_id for dag_id, schedule in schedules.items() if schedule.timetable.can_be_scheduled}
+    partitioned = {dag_id for dag_id in schedulable if schedules[dag_id].timetable.partitioned}
+    latest = {
+        **_runs(session, schedulable - partitioned, DagRun.logical_date == _latest_logical_date()),
+        **_runs(session, partitioned, DagRun.id == _latest_partition()),
+    }
+    active: dict[str, int] = {}
+    if schedulable:
+        active = DagRun.active_runs_of_dags(dag_ids=schedulable, exclude_backfill=True, session=session)
+    return {
+        dag_id: _next_run(dag_id, schedule, latest.get(dag_id), active.get(dag_id, 0) >= max_active_runs[dag_id])
+        for dag_id, schedule in schedules.items()
+    }
+
+
+def _runs(session: Session, dag_ids: Collection[str], is_latest: ColumnElement[bool]) -> dict[str, DagRun]:
+    """The one run of each DAG that ``is_latest``."""
+    if not dag_ids:
+        return {}
+    runs = session.scalars(
+        select(DagRun)
+        .join(DagModel, DagModel.dag_id == DagRun.dag_id)
+        .where(DagModel.dag_id.in_(dag_ids), is_latest)
+        .options(_build_latest_run_load_options())
+    )
+    return {run.dag_id: run for run in runs}
+
+
+# Both are correlated: an index then gives the latest run of each DAG, and the others are not read.
+
+
+def _latest_logical_date() -> ScalarSelect[Any]:
+    """As ``_get_latest_runs_stmt`` of ``airflow/dag_processing/collection.py``, of the row of ``dag`` around it."""
+    run = aliased(DagRun)
+    return (
+        select(func.max(run.logical_date))
+        .where(run.dag_id == DagModel.dag_id, run.run_type.in_(_AUTOMATED))
+        .correlate(DagModel)
+        .scalar_subquery()
+    )
+
+
+def _latest_partition() -> ScalarSelect[Any]:
+    """As ``_get_latest_runs_stmt_partitioned``, likewise."""
+    run = aliased(DagRun)
+    return (
+        select(run.id)
+        .where(run.dag_id == DagModel.dag_id, run.run_type.in_(_AUTOMATED), run.partition_key.is_not(None))
+        .order_by(run.partition_date.is_(None), run.partition_date.desc(), run.run_after.desc())
+        .limit(1)
+        .correlate(DagModel)
+        .scalar_subquery()
+    )
+
+
+def _next_run(dag_id: str, schedule: Schedule, latest: DagRun | None, exceeds: bool) -> NextRun:
+    # DagModel.calculate_dagrun_date_fields and SerializedDAG.next_dagrun_info, which log two lines for each DAG.
+    timetable = schedule.timetable
+    last = timetable.run_info_from_dag_run(dag_run=latest) if latest is not None else None
+    try:
+        info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=schedule.restriction)
+    except Exception:  # a timetable may be the deployment's own and raise anything; Airflow then plans no run
+        log.exception("DAG %s has no next run: its timetable failed", dag_id)
+        info = None
+    if info is None:
+        return NextRun(exceeds_max_non_backfill=exceeds)
+    interval = info.data_interval
+    return NextRun(
+        info.logical_date,
+        interval.start if interval else None,
+        interval.end if interval else None,
+        info.partition_key,
+        info.partition_date,
+        info.run_after,
+        exceeds,
+    )
