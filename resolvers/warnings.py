@@ -6,14 +6,24 @@ from typing import TYPE_CHECKING, Any, cast
 
 from airflow.models.dag import DagModel
 from airflow.models.dagwarning import DagWarning
-from sqlalchemy import CursorResult, delete, select
+from sqlalchemy import CursorResult, and_, delete, exists
 
 from . import jobs
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from .principal import Principal
+
+
+def any_inactive(session: Session, principal: Principal) -> bool:
+    """Whether :func:`purge_inactive` would delete anything; one query, and no lock.
+
+    :raises Refusal: JOB_CLOSED
+    """
+    inactive = exists().where(DagWarning.dag_id == DagModel.dag_id, _inactive(principal))
+    return jobs.ask_while_running(session, principal, inactive)
 
 
 def purge_inactive(session: Session, principal: Principal) -> int:
@@ -24,10 +34,12 @@ def purge_inactive(session: Session, principal: Principal) -> int:
     :raises Refusal: JOB_CLOSED
     """
     jobs.require_running(session, principal)
-    stale = select(DagModel.dag_id).where(DagModel.is_stale)
-    if not principal.grants_all_bundles:
-        stale = stale.where(DagModel.bundle_name.in_(principal.bundles))
-    purged = session.execute(
-        delete(DagWarning).where(DagWarning.dag_id.in_(stale)).execution_options(synchronize_session=False)
-    )
+    inactive = exists().where(DagModel.dag_id == DagWarning.dag_id, _inactive(principal))
+    purged = session.execute(delete(DagWarning).where(inactive).execution_options(synchronize_session=False))
     return cast("CursorResult[Any]", purged).rowcount
+
+
+def _inactive(principal: Principal) -> ColumnElement[bool]:
+    if principal.grants_all_bundles:
+        return DagModel.is_stale.is_(True)
+    return and_(DagModel.is_stale.is_(True), DagModel.bundle_name.in_(principal.bundles))

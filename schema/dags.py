@@ -43,6 +43,9 @@ class DagMutation:
         principal = info.context.require(TokenKind.JOB)
 
         def deactivate() -> DeactivateStaleDagsPayload:
+            with info.context.reading() as session:
+                if not dags.find_stale(session, principal, stale_dag_threshold=input.stale_dag_threshold):
+                    return DeactivateStaleDagsPayload(status=OutcomeStatus.ACCEPTED, deactivated_dag_ids=[])
             with info.context.transaction() as session:
                 deactivated = dags.deactivate_stale(session, principal, stale_dag_threshold=input.stale_dag_threshold)
             return DeactivateStaleDagsPayload(status=OutcomeStatus.ACCEPTED, deactivated_dag_ids=deactivated)

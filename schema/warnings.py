@@ -24,6 +24,9 @@ class WarningMutation:
         principal = info.context.require(TokenKind.JOB)
 
         def purge() -> PurgeInactiveDagWarningsPayload:
+            with info.context.reading() as session:
+                if not warnings.any_inactive(session, principal):
+                    return PurgeInactiveDagWarningsPayload(status=OutcomeStatus.ACCEPTED, purged_count=0)
             with info.context.transaction() as session:
                 purged = warnings.purge_inactive(session, principal)
             return PurgeInactiveDagWarningsPayload(status=OutcomeStatus.ACCEPTED, purged_count=purged)
