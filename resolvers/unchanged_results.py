@@ -134,12 +134,7 @@ def _record(session: Session, principal: Principal, results: Sequence[UnchangedR
         if entry.attempt_id == by_file[file].attempt_id and entry.status == FileStatus.STORED.value
     }
     unchanged = _unchanged(
-        session,
-        [
-            (by_file[file], entry)
-            for file, entry in entries.items()
-            if entry.attempt_id != by_file[file].attempt_id and _says_what_is_stored(by_file[file], entry, job_id)
-        ],
+        session, [result for result in by_file.values() if result.attempt_id not in recorded], entries, job_id
     )
     _update_dags(session, unchanged, at)
     _update_import_errors(session, unchanged, at)
@@ -152,27 +147,55 @@ def _record(session: Session, principal: Principal, results: Sequence[UnchangedR
     return recorded, at
 
 
+def _unchanged(
+    session: Session, results: Sequence[UnchangedResult], entries: Mapping[FileKey, ParsedFile], job_id: int
+) -> list[_Unchanged]:
+    """Those that leave everything as it is; the rows of their DAGs are locked."""
+    written = {
+        file: msgspec.convert(entry.written, Written) for file, entry in entries.items() if entry.written is not None
+    }
+    current = imprints.current(
+        session,
+        {
+            result.file: written[result.file]
+            for result in results
+            if result.file in written and _says_what_is_stored(result, entries[result.file], job_id)
+        },
+    )
+    # The next DAG to be stored, whichever it is, removes these, and no row of its own tells.
+    watchers_are_left = any(imprint.dags for imprint in current.values()) and written_rows.has_orphaned_watchers(
+        session
+    )
+    unchanged: list[_Unchanged] = []
+    to_be_written: set[tuple[str, Any]] = set()
+    for result in results:
+        file, imprint = written.get(result.file), current.get(result.file)
+        if file is None:
+            continue
+        names = _names(file, imprint)
+        if imprint is not None and imprint.digest == entries[result.file].imprint and names.isdisjoint(to_be_written):
+            read = {dag_id: schedules.read(noted) for dag_id, noted in file.dags.items()}
+            known = {dag_id: schedule for dag_id, schedule in read.items() if schedule is not None}
+            if len(known) == len(read) and not (known and watchers_are_left):
+                unchanged.append(_Unchanged(result, file, imprint, known))
+                continue
+        # Writing this one will come after those behind it. What they have in common with it is written by them last.
+        to_be_written |= names
+    return unchanged
+
+
 def _says_what_is_stored(result: UnchangedResult, entry: ParsedFile, job_id: int) -> bool:
     is_newest = entry.job_id != job_id or result.sequence >= entry.sequence
-    return is_newest and entry.imprint is not None and entry.fingerprint == result.fingerprint
+    return is_newest and entry.fingerprint == result.fingerprint
 
 
-def _unchanged(session: Session, candidates: Sequence[tuple[UnchangedResult, ParsedFile]]) -> list[_Unchanged]:
-    """Those of the candidates whose rows are as they were left; the rows of their DAGs are locked."""
-    written = {result.file: msgspec.convert(entry.written, Written) for result, entry in candidates}
-    now = imprints.current(session, written)
-    # The next DAG to be stored, whichever it is, removes these, and no row of its own tells.
-    watchers_are_left = any(file.dags for file in written.values()) and written_rows.has_orphaned_watchers(session)
-    unchanged: list[_Unchanged] = []
-    for result, entry in candidates:
-        file, imprint = written[result.file], now[result.file]
-        if imprint.digest != entry.imprint or (file.dags and watchers_are_left):
-            continue
-        read = {dag_id: schedules.read(noted) for dag_id, noted in file.dags.items()}
-        known = {dag_id: schedule for dag_id, schedule in read.items() if schedule is not None}
-        if len(known) == len(read):
-            unchanged.append(_Unchanged(result, file, imprint, known))
-    return unchanged
+def _names(written: Written, imprint: Imprint | None) -> set[tuple[str, Any]]:
+    """What a file's result writes that another file's may write too."""
+    return {
+        *(("dag", dag_id) for dag_id in written.dags),
+        *(("alias", name) for name in written.asset_aliases),
+        *(("asset", asset_id) for dag in (imprint.dags.values() if imprint else ()) for asset_id in dag.asset_ids),
+    }
 
 
 def _update_dags(session: Session, unchanged: Sequence[_Unchanged], at: datetime) -> None:

@@ -96,7 +96,7 @@ class DagRows:
     :param next_run: what its row says of it
     :param others: rows of other tables that refer to it
     :param document_updated_at: when the document of its latest version was written; None when there is none
-    :param assets: those of its assets, with their watchers
+    :param assets: the rows of its assets, with their watchers
     :param assets_are_active: whether all of them are; else Airflow tries to activate them at each parse
     """
 
@@ -107,6 +107,7 @@ class DagRows:
     version: Version
     document_updated_at: datetime | None
     others: list[Fact]
+    asset_ids: set[int]
     assets: list[Fact]
     assets_are_active: bool
 
@@ -148,6 +149,7 @@ def read(
                 version=_version(versions[row.dag_id]),
                 document_updated_at=versions[row.dag_id].last_updated,
                 others=sorted(others[row.dag_id], key=repr),
+                asset_ids=asset_ids[row.dag_id],
                 assets=[fact for asset_id in sorted(asset_ids[row.dag_id]) for fact in assets[asset_id]],
                 assets_are_active=active >= asset_ids[row.dag_id],
             )
