@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from deliveries import Delivery, in_full
 from parsed_files import ParsedFile
-from processor_sides import Delivery, in_full
 from registered_processor import RegisteredProcessor
 
 

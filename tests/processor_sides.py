@@ -1,17 +1,18 @@
 """One DAG processor's work, done twice: by Airflow's own manager on a database, and through the gateway over HTTP.
 
 Both sides do the same things under the same names; what they leave behind is for others to compare. How the results
-of parsing are delivered to the gateway is one function, a :data:`Delivery`.
+of parsing are delivered to the gateway is one function, a :data:`Delivery` of :mod:`deliveries`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bundle_folders import FOLDER, configure_bundles, write_sources
+from deliveries import Delivery
 from parsed_files import ParsedFile
 from registered_processor import RegisteredProcessor
 
@@ -20,19 +21,13 @@ if TYPE_CHECKING:
 
 HOSTNAME, USER = "processor-1.example.com", "dags"
 
-Delivery = Callable[[RegisteredProcessor, Sequence[ParsedFile], int], list[dict[str, Any]]]
-"""Delivers results under a sequence number, and gives the outcome of each, in order."""
-
-
-def in_full(processor: RegisteredProcessor, files: Sequence[ParsedFile], sequence: int) -> list[dict[str, Any]]:
-    """Every result whole, all in one request."""
-    return processor.record(*(file.as_input(sequence=sequence) for file in files))
-
 
 class Side(Protocol):
     """What a processor does with a database."""
 
     is_stock: bool
+    wanted: list[str]
+    """Files that were named by their fingerprints when results were last stored, but were needed in full."""
 
     def store(self, files: Sequence[ParsedFile]) -> list[str]:
         """Store what parsing these files gave, in order; for each file the reason why nothing was stored, or ''."""
@@ -58,15 +53,21 @@ class Side(Protocol):
 
 
 class StockSide:
-    """Airflow's ``DagFileProcessorManager``, with a database connection."""
+    """Airflow's ``DagFileProcessorManager``, with a database connection.
+
+    :param orders: for each time that results are stored, their numbers in the order in which to store them; None
+        keeps the order in which they come
+    """
 
     is_stock = True
 
-    def __init__(self) -> None:
+    def __init__(self, orders: Iterator[Sequence[int]] | None = None) -> None:
         from airflow.dag_processing.manager import DagFileProcessorManager
         from airflow.jobs.job import Job, JobState
         from airflow.utils.session import create_session
 
+        self.wanted: list[str] = []
+        self._orders = orders
         self._manager = DagFileProcessorManager(max_runs=1)
         self._finished: dict[tuple[str, str], datetime] = {}
         with create_session() as session:
@@ -75,7 +76,11 @@ class StockSide:
             session.add(job)
 
     def store(self, files: Sequence[ParsedFile]) -> list[str]:
-        return [self._store(file) for file in files]
+        reasons = {number: self._store(files[number]) for number in self._order(len(files))}
+        return [reasons[number] for number in range(len(files))]
+
+    def _order(self, count: int) -> Sequence[int]:
+        return range(count) if self._orders is None else next(self._orders)
 
     def _store(self, file: ParsedFile) -> str:
         from airflow.dag_processing.processor import DagFileParsingResult
@@ -142,12 +147,15 @@ class GatewaySide:
     """A processor without a database: everything goes through the gateway.
 
     :param deliver: how results are delivered
+    :param orders: is given, each time, the numbers of the results in the order in which they were recorded
     """
 
     is_stock = False
 
-    def __init__(self, gateway: Gateway, deliver: Delivery) -> None:
+    def __init__(self, gateway: Gateway, deliver: Delivery, orders: list[list[int]]) -> None:
+        self.wanted: list[str] = []
         self._deliver = deliver
+        self._orders = orders
         self._sequence = 0
         self._processor = RegisteredProcessor(gateway, hostname=HOSTNAME, unixname=USER)
 
@@ -160,6 +168,10 @@ class GatewaySide:
     def store(self, files: Sequence[ParsedFile]) -> list[str]:
         self._sequence += 1
         outcomes = self._deliver(self.processor, files, self._sequence)
+        self._orders.append(sorted(range(len(files)), key=lambda number: outcomes[number].get("turn", 0)))
+        self.wanted = [
+            file.relative_fileloc for file, outcome in zip(files, outcomes, strict=True) if outcome.get("wanted")
+        ]
         return [
             "" if outcome["status"] == "ACCEPTED" else outcome["reason"] or outcome["status"] for outcome in outcomes
         ]

@@ -11,13 +11,15 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import bundle_folders
 from airflow_database import AirflowDatabases
+from deliveries import Delivery
 from gateway_app import Gateway
 from parse_steps import Configure, Others, Step, Wait
-from processor_sides import Delivery, GatewaySide, Side, StockSide
+from processor_sides import GatewaySide, Side, StockSide
 from table_comparison import CLOCK_COLUMNS, Rows, comparable, read_tables, table_differences
 
 if TYPE_CHECKING:
@@ -56,19 +58,22 @@ class Different(AssertionError):
 class TwoSides:
     """Takes sequences of steps on both sides, each sequence on fresh databases.
 
-    :param deliver: how the parsegate side delivers results
+    :param deliveries: how the parsegate side delivers results, one way after the other
     :param serve: makes the gateway of a database
     :param clock_stands_still: False when the gateway's clock can't be stopped; times of writing are then left out
     :param options: of Airflow's configuration on both sides, as ``SECTION__KEY``
+    :param in_order_of_recording: whether stock stores the results of one step in the order in which the gateway
+        recorded them, which has those that are unchanged first; else in the order in which they were parsed
     :param known: what stock left after each step of sequences that were run before, by their representation;
         None remembers nothing
     """
 
     databases: AirflowDatabases
-    deliver: Delivery
+    deliveries: Sequence[Delivery]
     serve: Callable[[AirflowDatabase], AbstractContextManager[Any]]
     options: dict[str, str] = field(default_factory=dict)
     clock_stands_still: bool = True
+    in_order_of_recording: bool = False
     known: dict[str, list[Snapshot]] | None = field(default=None, repr=False)
 
     def run(self, *steps: Step) -> None:
@@ -77,14 +82,13 @@ class TwoSides:
         :raises Different: naming the first step after which the databases differ, and the differences
         """
         known = {} if self.known is None else self.known
-        if repr(steps) not in known:
-            known[repr(steps)] = list(self._taken(steps, self._stock))
-        expected = known[repr(steps)]
-        actual = list(self._taken(steps, self._gateway))
-        for number, (step, one, other) in enumerate(zip(steps, expected, actual, strict=True)):
-            if lines := [line for table in one for line in table_differences(table, one[table], other[table])]:
-                taken = "".join(f"\n  {step!r}" for step in steps[:number])
-                raise Different(f"After {step!r}:\n" + "\n".join(lines) + f"\nBefore it came:{taken}")
+        for deliver in self.deliveries:
+            orders: list[list[int]] = []
+            actual = list(self._taken(steps, partial(self._gateway, deliver, orders)))
+            sequence = repr((orders, steps) if self.in_order_of_recording else steps)
+            if sequence not in known:
+                known[sequence] = list(self._taken(steps, partial(self._stock, orders)))
+            _compare(steps, known[sequence], actual, deliver)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -97,13 +101,13 @@ class TwoSides:
         return {name: MAY_DIFFER.get(name, set()) | columns for name, columns in [*CLOCK_COLUMNS.items(), *RUN_CLOCKS]}
 
     @contextmanager
-    def _stock(self, database: AirflowDatabase) -> Generator[Side]:
-        yield StockSide()
+    def _stock(self, orders: list[list[int]], database: AirflowDatabase) -> Generator[Side]:
+        yield StockSide(iter(orders) if self.in_order_of_recording else None)
 
     @contextmanager
-    def _gateway(self, database: AirflowDatabase) -> Generator[Side]:
+    def _gateway(self, deliver: Delivery, orders: list[list[int]], database: AirflowDatabase) -> Generator[Side]:
         with self.serve(database) as gateway:
-            yield GatewaySide(gateway, self.deliver)
+            yield GatewaySide(gateway, deliver, orders)
 
     def _taken(
         self, steps: Sequence[Step], start: Callable[[AirflowDatabase], AbstractContextManager[Side]]
@@ -136,6 +140,15 @@ class TwoSides:
                         snapshot["what listeners heard"] = [{"call": call} for call in heard]
                     yield snapshot
         self.databases.drop(database)
+
+
+def _compare(steps: Sequence[Step], expected: list[Snapshot], actual: list[Snapshot], deliver: Delivery) -> None:
+    for number, (step, one, other) in enumerate(zip(steps, expected, actual, strict=True)):
+        if lines := [line for table in one for line in table_differences(table, one[table], other[table])]:
+            taken = "".join(f"\n  {step!r}" for step in steps[:number])
+            raise Different(
+                f"Delivered {deliver.__name__}, after {step!r}:\n" + "\n".join(lines) + f"\nBefore it came:{taken}"
+            )
 
 
 @contextmanager

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from airflow_database import AirflowDatabases
-from processor_sides import Delivery, in_full
+from deliveries import Delivery, fingerprint_first
 from two_sides import TwoSides, in_process
 
 
 @pytest.fixture
-def deliver() -> Delivery:
-    """How the parsegate side delivers results."""
-    return in_full
+def deliveries() -> Sequence[Delivery]:
+    """How the parsegate side delivers results; a module that wants another way overrides this."""
+    return (fingerprint_first,)
 
 
 @pytest.fixture
-def two_sides(airflow_databases: AirflowDatabases, deliver: Delivery, monkeypatch: pytest.MonkeyPatch) -> TwoSides:
+def two_sides(
+    airflow_databases: AirflowDatabases, deliveries: Sequence[Delivery], monkeypatch: pytest.MonkeyPatch
+) -> TwoSides:
     from airflow import plugins_manager
     from every_sunset import EverySunset
 
@@ -23,7 +27,7 @@ def two_sides(airflow_databases: AirflowDatabases, deliver: Delivery, monkeypatc
     monkeypatch.setattr(plugins_manager, "get_timetables_plugins", lambda: {"every_sunset.EverySunset": EverySunset})
     return TwoSides(
         airflow_databases,
-        deliver,
+        deliveries,
         in_process,
         options={
             # Every change counts at once; the sequences about the interval set it.

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 from dag_content import AssetContent, DagContent, FileContent
+from deliveries import Delivery
 from half_done_deliveries import leaving_out, saying_nothing_was_stored, without_telling_listeners
 from other_writers import create_next_run, delete_rows, set_columns, set_paused
 from parse_steps import Others, Parse, Step, Wait
-from processor_sides import Delivery
 from two_sides import Different, Snapshot, TwoSides
 
 ORDERS = AssetContent("orders", watched="inbox")
@@ -104,6 +104,6 @@ def _stock_once(two_sides: TwoSides, known: dict[str, list[Snapshot]]) -> None:
 
 def noticed(two_sides: TwoSides, deliver: Delivery, left_out: tuple[str, ...], *steps: Step) -> None:
     table, *columns = left_out
-    two_sides.deliver = deliver
+    two_sides.deliveries = (deliver,)
     with pytest.raises(Different, match=": column ".join([f"(?m)^{table}", *columns])):
         two_sides.run(*steps)

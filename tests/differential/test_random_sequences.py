@@ -27,4 +27,5 @@ EXAMPLES = os.environ.get("PARSEGATE_DIFFERENTIAL_EXAMPLES")
 )
 @given(steps=sequences(longest=12))
 def test_a_random_sequence(two_sides: TwoSides, steps: list) -> None:
+    two_sides.in_order_of_recording = True
     two_sides.run(*steps)
