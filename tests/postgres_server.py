@@ -56,6 +56,11 @@ class PostgresServer:
         self._binaries = self._reachable_installation() / "bin"
         self._process = self._start()
 
+    @property
+    def pid(self) -> int:
+        """The process whose children serve the connections."""
+        return self._process.pid
+
     def url(self, database: str = "postgres", user: str = SUPERUSER) -> str:
         """A SQLAlchemy URL of ``database``; ``user`` must be a role of the server."""
         return f"postgresql+psycopg2://{user}@/{database}?host={self.socket_directory}"

@@ -49,6 +49,11 @@ class RunningGateway:
         return f"http://127.0.0.1:{self.port}/graphql"
 
     @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def log_path(self) -> Path:
         return self.directory / "gateway.log"
 

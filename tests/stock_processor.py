@@ -12,10 +12,12 @@ from typing import Any
 from airflow_database import AirflowDatabase
 
 
-def run_stock_once(database: AirflowDatabase, home: Path, bundles: list[dict[str, Any]], **settings: str) -> str:
-    """One pass over all files of ``bundles``, stored in ``database``; the processor's log."""
+def stock_environment(
+    database: AirflowDatabase, home: Path, bundles: list[dict[str, Any]], **settings: str
+) -> dict[str, str]:
+    """The environment of a processor that stores in ``database`` and has its folders in ``home``."""
     (home / "logs").mkdir(parents=True, exist_ok=True)
-    environment = {
+    return {
         **os.environ,
         **database.environment,
         "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles),
@@ -24,9 +26,13 @@ def run_stock_once(database: AirflowDatabase, home: Path, bundles: list[dict[str
         "AIRFLOW__LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(home / "logs" / "dag_processor"),
         **settings,
     }
+
+
+def run_stock_once(database: AirflowDatabase, home: Path, bundles: list[dict[str, Any]], **settings: str) -> str:
+    """One pass over all files of ``bundles``, stored in ``database``; the processor's log."""
     run = subprocess.run(
         [sys.executable, "-m", "airflow", "dag-processor", "--num-runs", "1"],
-        env=environment,
+        env=stock_environment(database, home, bundles, **settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -1,0 +1,74 @@
+"""Where the CPU time of one side's processes goes: switches the samplers on for its turns and sums up what they saw."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sides import Side
+
+SWITCH = "switch"
+WRITTEN_AFTER = 0.5
+
+
+class Profile:
+    """Samples of the turns of one side in one case, in ``folder``: ``<process>-<pid>.folded`` for each process.
+
+    A file has lines ``frame;frame;frame microseconds``, as flame graphs are made from.
+    """
+
+    def __init__(self, folder: Path, side: str, case: str) -> None:
+        self.folder = folder
+        self._wanted = (side, case)
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob("*.folded"):
+            old.unlink()
+        (folder / SWITCH).write_bytes(b"\0")
+
+    @contextmanager
+    def of(self, side: Side, case: str, counted: bool) -> Iterator[None]:
+        """Sample what happens in this block if it is a turn that is wanted."""
+        if (side.name, case) != self._wanted or not counted:
+            yield
+            return
+        self._switch(on=True)
+        try:
+            yield
+        finally:
+            self._switch(on=False)
+            # The processes stand still by now, and each writes what it has when it sees the switch.
+            side.resume()
+            time.sleep(WRITTEN_AFTER)
+            side.freeze()
+
+    def _switch(self, *, on: bool) -> None:
+        with (self.folder / SWITCH).open("r+b") as file:
+            file.write(b"\1" if on else b"\0")
+
+    def summary(self, functions: int = 25) -> str:
+        """By process, the functions that used most CPU time, in themselves and with all that they call."""
+        return "\n".join(_summary(path, functions) for path in sorted(self.folder.glob("*.folded")))
+
+
+def _summary(path: Path, functions: int) -> str:
+    own: Counter[str] = Counter()
+    with_calls: Counter[str] = Counter()
+    for line in path.read_text().splitlines():
+        stack, _, microseconds = line.rpartition(" ")
+        frames = stack.split(";")
+        own[frames[-1]] += int(microseconds)
+        for frame in set(frames):
+            with_calls[frame] += int(microseconds)
+    total = sum(own.values())
+    if not total:
+        return f"{path.stem}: no CPU time"
+    lines = [f"{path.stem}: {total / 1e6:.2f} s of CPU time", f"  {'own':>6} {'all':>6}  function"]
+    shown = dict(own.most_common(functions)) | dict(with_calls.most_common(functions))
+    for name in sorted(shown, key=lambda name: (-with_calls[name], -own[name])):
+        lines.append(f"  {own[name] / total:6.1%} {with_calls[name] / total:6.1%}  {name}")
+    return "\n".join(lines)

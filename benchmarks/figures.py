@@ -1,0 +1,149 @@
+"""What the passes of a configuration come to: medians for one file, ratios, and what is required of them."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from measurement import CHILDREN, PARSEGATE, PARSING_ALONE, STOCK, Configuration, Results, Turn, largest
+
+STATEMENTS, COMMITS = "SQL statements", "commits"
+CPU, CPU_OUTSIDE, CPU_ALL = "CPU to store, ms", "CPU to store, outside the children, ms", "CPU in all, ms"
+WALL, WIRE, DELAY, MEMORY = "wall time, ms", "bytes on the wire", "longest delay, s", "agent's memory, MB"
+GROWTH = "CPU to store, 2,000 files against 200"
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The most that is required, and the most that is aimed at."""
+
+    required: float
+    aim: float
+
+
+BOUNDS = {
+    ("unchanged", STATEMENTS): Bound(0.02, 0.005),
+    ("unchanged", CPU): Bound(0.12, 0.05),
+    ("changed", CPU): Bound(1.0, 0.6),
+    ("cold", CPU): Bound(1.0, 0.6),
+    ("unchanged", WIRE): Bound(400, 150),
+}
+DELAY_BOUND = Bound(5, 5)
+MEMORY_BOUND = Bound(120, 70)
+GROWTH_BOUND = Bound(1.1, 1.0)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of a comparison; values are for one file unless the name says otherwise.
+
+    :param stock: None where stock has no such thing
+    :param of_ratio: whether the bound is one of the ratio, not of parsegate's own value
+    """
+
+    name: str
+    stock: float | None
+    parsegate: float
+    bound: Bound | None = None
+    of_ratio: bool = True
+
+    @property
+    def ratio(self) -> float | None:
+        return self.parsegate / self.stock if self.stock else None
+
+    @property
+    def judged(self) -> float | None:
+        """What the bound is one of."""
+        return self.ratio if self.of_ratio else self.parsegate
+
+    @property
+    def verdict(self) -> str:
+        """``aim``, ``required`` or ``missed``; empty where nothing is required."""
+        if self.bound is None or self.judged is None:
+            return ""
+        if self.judged <= self.bound.aim:
+            return "aim"
+        return "required" if self.judged <= self.bound.required else "missed"
+
+
+def figures(configuration: Configuration, case: str) -> list[Figure]:
+    """The comparison of one case."""
+    files = configuration.files
+    stock, ours = (configuration.counted(case, side) for side in (STOCK, PARSEGATE))
+
+    def median(name: str, of: Callable[[Turn], float]) -> Figure:
+        values = (statistics.median(of(turn) / files for turn in turns) for turns in (stock, ours))
+        return Figure(name, *values, bound=BOUNDS.get((case, name)))
+
+    lines = [
+        median(STATEMENTS, lambda turn: turn.statements),
+        median(COMMITS, lambda turn: turn.commits),
+        Figure(
+            CPU,
+            cpu_to_store(configuration, case, STOCK),
+            cpu_to_store(configuration, case, PARSEGATE),
+            BOUNDS.get((case, CPU)),
+        ),
+        Figure(CPU_OUTSIDE, *(_median_difference(configuration, case, side, _outside) for side in (STOCK, PARSEGATE))),
+        median(CPU_ALL, lambda turn: turn.cpu_seconds * 1000),
+        median(WALL, lambda turn: turn.seconds * 1000),
+        Figure(
+            WIRE,
+            None,
+            statistics.median((turn.sent + turn.received) / files for turn in ours),
+            BOUNDS.get((case, WIRE)),
+            of_ratio=False,
+        ),
+        Figure(
+            DELAY,
+            largest(turn.delay for turn in stock) or 0.0,
+            largest(turn.delay for turn in ours) or 0.0,
+            DELAY_BOUND,
+            of_ratio=False,
+        ),
+    ]
+    if (memory := largest(turn.agent_memory for turn in configuration.turns)) is not None:
+        lines.append(Figure(MEMORY, None, memory / 1e6, MEMORY_BOUND, of_ratio=False))
+    return lines
+
+
+def cpu_to_store(configuration: Configuration, case: str, side: str) -> float:
+    """Milliseconds of CPU for one file beyond those of parsing alone in the same step; the median of all steps."""
+    return _median_difference(configuration, case, side, lambda turn: turn.cpu_seconds)
+
+
+def cpu_differences(
+    configuration: Configuration,
+    case: str,
+    side: str,
+    of: Callable[[Turn], float] = lambda turn: turn.cpu_seconds,
+) -> list[float]:
+    """Milliseconds for one file beyond those of parsing alone, step by step."""
+    alone = {(turn.round, turn.step): of(turn) for turn in configuration.counted(case, PARSING_ALONE)}
+    return [(of(turn) - alone[turn.round, turn.step]) / turn.files * 1000 for turn in configuration.counted(case, side)]
+
+
+def _median_difference(configuration: Configuration, case: str, side: str, of: Callable[[Turn], float]) -> float:
+    return statistics.median(cpu_differences(configuration, case, side, of))
+
+
+def _outside(turn: Turn) -> float:
+    """Seconds of CPU of all processes but those that parse."""
+    return turn.cpu_seconds - turn.cpu.get(CHILDREN, 0.0)
+
+
+def cpu_by_role(configuration: Configuration, case: str, side: str) -> dict[str, float]:
+    """Milliseconds for one file by role, medians."""
+    turns = configuration.counted(case, side)
+    roles = dict.fromkeys(role for turn in turns for role in turn.cpu)
+    return {role: statistics.median(turn.cpu.get(role, 0.0) / turn.files * 1000 for turn in turns) for role in roles}
+
+
+def growth(results: Results, database: str, processors: int, case: str) -> Figure | None:
+    """What storing a file costs with 2,000 files, as a multiple of what it costs with 200; None if not measured."""
+    small, large = (results.find(database, files, processors) for files in (200, 2000))
+    if small is None or large is None or case not in small.cases or case not in large.cases:
+        return None
+    stock, ours = (cpu_to_store(large, case, side) / cpu_to_store(small, case, side) for side in (STOCK, PARSEGATE))
+    return Figure(GROWTH, stock, ours, GROWTH_BOUND, of_ratio=False)
