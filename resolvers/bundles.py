@@ -16,14 +16,10 @@ from airflow.dag_processing.bundles.manager import (
     _InternalBundleConfig as BundleConfig,  # pyright: ignore[reportPrivateUsage]  # what parse_config must fill
 )
 from airflow.exceptions import AirflowConfigException
-from airflow.models.asset import remove_references_to_deleted_dags
-from airflow.models.dag import DagModel
 from airflow.models.dagbundle import DagBundleModel
-from airflow.models.errors import ParseImportError
-from airflow.utils.sqlalchemy import with_db_lock_timeout
-from sqlalchemy import delete, inspect, select, update
+from sqlalchemy import inspect, select, update
 
-from . import jobs, ledger
+from . import jobs
 from .refusals import Refusal, RefusalReason
 
 if TYPE_CHECKING:
@@ -37,8 +33,6 @@ log = logging.getLogger(__name__)
 
 MAX_NAME = 250
 MAX_VERSION = 200
-LOCK_TIMEOUT = 30
-"""Seconds that maintenance waits for rows that a scheduler has locked, as Airflow's own processor does."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +53,6 @@ class BundleState:
     name: str
     last_refreshed: datetime | None
     version: str | None
-
-
-@dataclass(frozen=True)
-class Reconciliation:
-    """What a reconciliation changed."""
-
-    deactivated_dag_ids: list[str]
-    removed_import_errors: int
-    forgotten_files: int
 
 
 class _RemoteBundle(BaseDagBundle):
@@ -219,49 +204,6 @@ def update_states(session: Session, principal: Principal, reported: Sequence[Bun
         if rows:
             session.execute(update(DagBundleModel), rows)
     return refusals
-
-
-def reconcile(
-    session: Session,
-    principal: Principal,
-    bundle_name: str,
-    *,
-    files: frozenset[str],
-    observed_filelocs: frozenset[str],
-) -> Reconciliation:
-    """Bring a bundle's rows in line with the files that it has.
-
-    What ``DagFileProcessorManager.deactivate_deleted_dags`` and ``clear_orphaned_import_errors`` do, with Airflow's own
-    functions where it has them; and the file ledger forgets the files that are gone.
-
-    :raises Refusal: JOB_CLOSED, BUNDLE_NOT_GRANTED, UNKNOWN_BUNDLE, BUNDLE_INACTIVE
-    """
-    jobs.require_running(session, principal)
-    require_writable(session, principal, bundle_name)
-    with with_db_lock_timeout(session=session, lock_timeout=LOCK_TIMEOUT):
-        any_deactivated = DagModel.deactivate_deleted_dags(bundle_name, observed_filelocs, session=session)
-        deactivated = sorted(
-            dag.dag_id for dag in session.dirty if isinstance(dag, DagModel) and session.is_modified(dag)
-        )
-        if any_deactivated:
-            # As in stock, this looks at what was stale before: the references of what just became stale go next time.
-            remove_references_to_deleted_dags(session=session)
-        session.flush()
-    errors = session.execute(
-        select(ParseImportError.id, ParseImportError.filename).where(ParseImportError.bundle_name == bundle_name)
-    )
-    orphaned = [error.id for error in errors if error.filename not in observed_filelocs]
-    if orphaned:
-        session.execute(
-            delete(ParseImportError)
-            .where(ParseImportError.id.in_(orphaned))
-            .execution_options(synchronize_session=False)
-        )
-    return Reconciliation(
-        deactivated_dag_ids=deactivated,
-        removed_import_errors=len(orphaned),
-        forgotten_files=ledger.forget_missing(session, bundle_name, files),
-    )
 
 
 def _refusals(session: Session, principal: Principal, names: Sequence[str]) -> list[Refusal | None]:

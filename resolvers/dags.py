@@ -12,7 +12,6 @@ from sqlalchemy import and_, extract, false, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from . import jobs
-from .bundles import LOCK_TIMEOUT
 from .chunks import chunks
 from .refusals import Refusal, RefusalReason
 from .tables import ParsedFile
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .principal import Principal
+
+LOCK_TIMEOUT = 30
+"""Seconds that maintenance waits for rows that a scheduler has locked, as Airflow's own processor does."""
 
 
 def find_stale(session: Session, principal: Principal, *, stale_dag_threshold: float) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, select, tuple_
+from sqlalchemy import select, tuple_
 
+from .chunks import chunks
 from .tables import ParsedFile
 
 if TYPE_CHECKING:
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
     from .parse_result import ParseResult
     from .refusals import RefusalReason
-
-
-_PARAMETERS = 1000
-"""How many values go into one IN list: databases limit the parameters of a statement."""
 
 
 FileKey = tuple[str, str]
@@ -53,40 +50,15 @@ def entries(session: Session, files: Collection[FileKey]) -> dict[FileKey, Parse
     the same rows from waiting for each other.
     """
     found: dict[FileKey, ParsedFile] = {}
-    ordered = sorted(files)
-    for start in range(0, len(ordered), _PARAMETERS):
+    for some in chunks(sorted(files)):
         rows = session.scalars(
             select(ParsedFile)
-            .where(
-                tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(ordered[start : start + _PARAMETERS])
-            )
+            .where(tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(some))
             .order_by(ParsedFile.bundle_name, ParsedFile.relative_fileloc)
             .with_for_update()
         )
         found.update({(row.bundle_name, row.relative_fileloc): row for row in rows})
     return found
-
-
-def last_parsed(session: Session, bundle_names: Collection[str] | None) -> dict[tuple[str, str], datetime]:
-    """When each file was last parsed, by bundle and path; of ``bundle_names``, or of all bundles when None."""
-    query = select(ParsedFile.bundle_name, ParsedFile.relative_fileloc, ParsedFile.last_parsed_at)
-    if bundle_names is not None:
-        query = query.where(ParsedFile.bundle_name.in_(bundle_names))
-    return {(row.bundle_name, row.relative_fileloc): row.last_parsed_at for row in session.execute(query)}
-
-
-def forget_missing(session: Session, bundle_name: str, present: Collection[str]) -> int:
-    """Delete the rows of a bundle's files that are not ``present``; how many."""
-    known = session.scalars(select(ParsedFile.relative_fileloc).where(ParsedFile.bundle_name == bundle_name))
-    gone = [relative_fileloc for relative_fileloc in known if relative_fileloc not in present]
-    for start in range(0, len(gone), _PARAMETERS):
-        some = gone[start : start + _PARAMETERS]
-        session.execute(
-            delete(ParsedFile)
-            .where(ParsedFile.bundle_name == bundle_name, ParsedFile.relative_fileloc.in_(some))
-            .execution_options(synchronize_session=False)
-        )
-    return len(gone)
 
 
 def record(

@@ -8,7 +8,7 @@ from typing import Annotated
 import strawberry
 from strawberry.scalars import JSON
 
-from ..resolvers import bundles
+from ..resolvers import bundles, reconciliation
 from ..resolvers.principal import TokenKind
 from .context import Info
 from .outcomes import Outcome, OutcomeStatus, refused, settled
@@ -216,19 +216,21 @@ class BundleMutation:
         principal = info.context.require(TokenKind.JOB)
 
         def reconcile() -> ReconcileBundlePayload:
-            with info.context.transaction() as session:
-                done = bundles.reconcile(
-                    session,
-                    principal,
-                    input.bundle_name,
-                    files=frozenset(input.files),
-                    observed_filelocs=frozenset(input.observed_filelocs),
+            files, observed_filelocs = frozenset(input.files), frozenset(input.observed_filelocs)
+            with info.context.reading() as session:
+                gone = reconciliation.find_gone(
+                    session, principal, input.bundle_name, files=files, observed_filelocs=observed_filelocs
                 )
+            if gone:
+                with info.context.transaction() as session:
+                    gone = reconciliation.reconcile(
+                        session, principal, input.bundle_name, files=files, observed_filelocs=observed_filelocs
+                    )
             return ReconcileBundlePayload(
                 status=OutcomeStatus.ACCEPTED,
-                deactivated_dag_ids=done.deactivated_dag_ids,
-                removed_import_error_count=done.removed_import_errors,
-                forgotten_file_count=done.forgotten_files,
+                deactivated_dag_ids=gone.dag_ids,
+                removed_import_error_count=len(gone.import_errors),
+                forgotten_file_count=len(gone.files),
             )
 
         return settled(ReconcileBundlePayload, reconcile)

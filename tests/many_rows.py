@@ -113,6 +113,51 @@ def insert_warnings(numbers: Collection[int]) -> None:
     )
 
 
+def insert_claims(numbers: Collection[int], *, kind: str, **fields: Any) -> None:
+    """Claims of the bundle ``dags`` that wait; ``fields`` replace what each has."""
+    from airflow._shared.timezones.timezone import utcnow
+
+    from parsegate.resolvers.tables import Claim
+
+    _insert(
+        Claim,
+        [
+            {
+                "id": f"{kind} {number} {fields.get('state')}",
+                "kind": kind,
+                "state": "WAITING",
+                "bundle_name": "dags",
+                "priority_weight": 0,
+                "payload": {"relative_fileloc": f"{number}.py"},
+                "created_at": utcnow(),
+                "attempts": 1,
+                **fields,
+            }
+            for number in numbers
+        ],
+    )
+
+
+def insert_triggerer_callbacks(numbers: Collection[int]) -> None:
+    """Callbacks that are not for DAG processors, in the table that has those, too."""
+    from airflow._shared.timezones.timezone import utcnow
+    from airflow.models.callback import Callback
+
+    _insert(
+        Callback,
+        [
+            {
+                "type": "triggerer",
+                "fetch_method": "import_path",
+                "data": {},
+                "priority_weight": number,
+                "created_at": utcnow(),
+            }
+            for number in numbers
+        ],
+    )
+
+
 def _insert(model: Any, rows: list[dict[str, Any]]) -> None:
     from airflow import settings
     from sqlalchemy import insert

@@ -451,6 +451,20 @@ def test_a_claim_that_makes_no_sense_is_refused(processor, claim_id, limit):
     assert len(left_callbacks()) == 1
 
 
+def test_a_job_that_was_not_registered_through_the_gateway_is_told_so_though_nothing_waits(processor):
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    from parsegate.resolvers.tables import Processor
+
+    with create_session() as session:
+        session.execute(delete(Processor))
+
+    payload = processor.send("ClaimCallbacks", input={"claimId": "x", "limit": 1})
+
+    assert (payload["status"], payload["reason"]) == JOB_CLOSED
+
+
 def test_a_list_of_leases_is_bounded(gateway, processor):
     answer = gateway.execute(
         operation_documents()["RenewClaims"], {"leaseIds": [str(n) for n in range(1001)]}, token=processor.token
