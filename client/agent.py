@@ -57,7 +57,7 @@ class Agent:
         self._listener = listener
         self._gateway = GatewayClient(config)
         self._outbox = Outbox()
-        self._delivery = Delivery(self._gateway, self._outbox, manager.send, self._lease_done)
+        self._delivery = Delivery(self._gateway, self._outbox, manager.send, self._lease_done, config.gather_time)
         self._reads = ReadQueue(self._gateway, config.read_timeout, self._must_stop)
         self._poll: Poll | None = None
         self._registered = asyncio.Event()
@@ -127,6 +127,8 @@ class Agent:
                         self._poll.tick()
                 case protocol.Read():
                     self._reads.ask(message, self._manager.send)
+                case protocol.Flush():
+                    self._delivery.flush()
                 case protocol.SyncBundles():
                     if self._poll is not None:
                         self._poll.bundle_names = [bundle.name for bundle in message.bundles]

@@ -1,56 +1,44 @@
-"""Delivers what waits in the outbox, one request at a time; while one is under way the next batch collects."""
+"""Delivers what waits in the outbox, one request at a time; while one is under way the next batch collects.
+
+A parse result that the gateway may have already is named by its fingerprint first, and sent in full if the gateway
+wants it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
 
 from pydantic import ValidationError
 
-from . import agent_inputs, protocol
+from . import protocol
+from .entries import Deliverable, Entry, Limits
+from .fingerprints import fingerprint
 from .gateway_client import PASSING_CODES, GatewayClient, ProcessorMustStop, require_open_job
 from .generated.enums import OutcomeStatus, RefusalReason
-from .gql_base_client import Operation, OperationError
+from .gql_base_client import OperationError
+from .known_results import KnownResults
 from .outage import Backoff, Outage, jittered
-from .outbox import Deliverable, Entry, Outbox
+from .outbox import Outbox
+from .shipments import Outcome, Shipment, shipments
 from .transport import GatewayError, RequestRejected, RequestTooLarge
 
-MAX_BATCH_ENTRIES = 50
-"""Below the operations that a gateway takes in one request, even if every entry needs one of its own."""
+LIMITS = Limits(unchanged=500, others=50, bytes=4 * 1024 * 1024)
+"""What the gateway takes in one operation; fewer operations than it takes in one request, even if every other entry
+needs one of its own; and bytes far below what it reads, because as JSON messages can take several times that."""
 
-MAX_BATCH_BYTES = 4 * 1024 * 1024
-"""Of messages as they came in. Far below the gateway's limit: as JSON they can take several times that."""
+_UNKNOWN_OPERATION = "GRAPHQL_VALIDATION_FAILED"
 
 log = logging.getLogger(__name__)
-
-
-class Outcome(Protocol):
-    """What all outcomes of the contract have."""
-
-    status: OutcomeStatus
-    reason: RefusalReason | None
-    message: str | None
-
-
-@dataclass
-class Shipment:
-    """One operation and the entries that it delivers.
-
-    :param outcomes: from the operation's result, one outcome for each entry
-    """
-
-    entries: list[Entry]
-    operation: Operation[Any]
-    outcomes: Callable[[Any], Sequence[Outcome]]
 
 
 class Delivery:
     """:param settled: told the gateway's word on a parse result
     :param lease_done: told a lease that needs no renewing any more
+    :param gather_time: seconds that a result may wait for others to share a request
     """
 
     def __init__(
@@ -59,26 +47,55 @@ class Delivery:
         outbox: Outbox,
         settled: Callable[[protocol.ResultSettled], None],
         lease_done: Callable[[str], None],
+        gather_time: float,
     ) -> None:
         self._gateway = gateway
         self._outbox = outbox
         self._settled = settled
         self._lease_done = lease_done
+        self._gather_time = gather_time
+        self._known = KnownResults()
+        self._too_old: str | None = None
         self._changed = asyncio.Event()
+        self._sleeps_until = math.inf
         self._emptied = asyncio.Event()
         self._backoff = Backoff()
         self._faults = Outage("Storing on the gateway")
 
-    def put(self, message: Deliverable, content: bytes | None = None) -> None:
-        """Hand a message over."""
+    def put(self, message: Deliverable | protocol.PackedResult, content: bytes | None = None) -> None:
+        """Hand a message over.
+
+        :param content: its bytes, if they are at hand
+        """
         if self._gateway.away and isinstance(message, protocol.ScanStale | protocol.PurgeWarnings):
             return
-        self._replaced(self._outbox.put(message, content))
+        entry = Entry.of(message, content)
+        match message:
+            case protocol.PackedResult():
+                entry.fingerprint = fingerprint(message)
+                entry.unchanged = self._may_be_stored(entry)
+                if not entry.lease_ids:
+                    entry.waits_until = time.monotonic() + self._gather_time
+            case protocol.BundleRefreshed():
+                entry.waits_until = time.monotonic() + self._gather_time
+            case protocol.FilesObserved():
+                self._known.keep_only(message.bundle_name, message.files)
+            case _:
+                pass
+        self._replaced(self._outbox.put(entry))
         self._emptied.clear()
+        if entry.due < self._sleeps_until or self._outbox.fills(LIMITS):
+            self._changed.set()
+
+    def flush(self) -> None:
+        """What waits now waits for no company."""
+        self._outbox.flush()
         self._changed.set()
 
     async def emptied(self) -> None:
         """Wait until the gateway has taken everything; :meth:`run` must be running."""
+        self._gather_time = 0.0
+        self.flush()
         while len(self._outbox):
             self._emptied.clear()
             await self._emptied.wait()
@@ -89,7 +106,7 @@ class Delivery:
         :raises ProcessorMustStop: the gateway will take nothing more
         """
         while True:
-            batch = self._outbox.take(time.monotonic(), MAX_BATCH_ENTRIES, MAX_BATCH_BYTES)
+            batch = self._outbox.take(time.monotonic(), LIMITS)
             if not batch:
                 await self._wait_until_due()
                 continue
@@ -105,16 +122,28 @@ class Delivery:
     async def _wait_until_due(self) -> None:
         self._changed.clear()
         due = self._outbox.next_due()
+        self._sleeps_until = math.inf if due is None else due
         try:
             async with asyncio.timeout(None if due is None else max(0.0, due - time.monotonic())):
                 await self._changed.wait()
         except TimeoutError:
             pass
 
+    def _may_be_stored(self, entry: Entry) -> bool:
+        return (
+            entry.fingerprint is not None
+            and self._takes_fingerprints
+            and self._known.may_be_stored(entry.file, entry.fingerprint)
+        )
+
+    @property
+    def _takes_fingerprints(self) -> bool:
+        return self._too_old is None or self._too_old != self._gateway.version
+
     async def _deliver(self, batch: list[Entry]) -> None:
-        shipments = self._shipments(batch)
+        sent = shipments(self._gateway.client, batch, fingerprints=self._takes_fingerprints)
         try:
-            await self._gateway.send(*(shipment.operation for shipment in shipments))
+            await self._gateway.send(*(shipment.operation for shipment in sent))
         except (RequestTooLarge, RequestRejected) as error:
             self._divide(batch, "TOO_LARGE" if isinstance(error, RequestTooLarge) else "REJECTED", str(error))
             return
@@ -125,7 +154,7 @@ class Delivery:
             self._replaced(self._outbox.restore(batch))
             raise
         stop: ProcessorMustStop | None = None
-        for shipment in shipments:
+        for shipment in sent:
             try:
                 self._settle(shipment)
             except ProcessorMustStop as error:
@@ -133,76 +162,13 @@ class Delivery:
         if stop is not None:
             raise stop
 
-    def _shipments(self, batch: list[Entry]) -> list[Shipment]:
-        """Operations in the order of the entries, which matters between results and observations of files; consecutive
-        results share one, and acknowledgements of a kind share one behind them."""
-        client = self._gateway.client
-        shipments: list[Shipment] = []
-        run: list[tuple[Entry, protocol.ParseResult]] = []
-        later: dict[str, list[Entry]] = {}
-
-        def end_run() -> None:
-            if run:
-                results = list(run)
-                run.clear()
-                operation = client.record_parse_results(
-                    [agent_inputs.parse_result(message, entry.lease_ids) for entry, message in results]
-                )
-                entries = [entry for entry, _ in results]
-                shipments.append(Shipment(entries, operation, lambda data: data.record_parse_results))
-
-        for entry in batch:
-            match message := entry.message:
-                case protocol.ParseResult():
-                    run.append((entry, message))
-                case protocol.SyncBundles():
-                    operation = client.sync_bundles(agent_inputs.sync_bundles(message))
-                    shipments.append(Shipment([entry], operation, lambda data: [data.sync_bundles]))
-                case protocol.FilesObserved():
-                    end_run()
-                    operation = client.reconcile_bundle(agent_inputs.observed_files(message))
-                    shipments.append(Shipment([entry], operation, lambda data: [data.reconcile_bundle]))
-                case protocol.ScanStale():
-                    end_run()
-                    operation = client.deactivate_stale_dags(agent_inputs.stale_scan(message))
-                    shipments.append(Shipment([entry], operation, lambda data: [data.deactivate_stale_dags]))
-                case protocol.PurgeWarnings():
-                    operation = client.purge_inactive_dag_warnings()
-                    shipments.append(Shipment([entry], operation, lambda data: [data.purge_inactive_dag_warnings]))
-                case protocol.BundleRefreshed():
-                    later.setdefault("refreshed", []).append(entry)
-                case protocol.CallbackSettled():
-                    kind = "ran" if message.outcome in agent_inputs.RAN else "not_run"
-                    later.setdefault(kind, []).append(entry)
-                case protocol.ParseRequestReleased():
-                    later.setdefault("unparsed", []).append(entry)
-        end_run()
-        for kind, entries in later.items():
-            shipments.append(self._shared(kind, entries))
-        return shipments
-
-    def _shared(self, kind: str, entries: list[Entry]) -> Shipment:
-        client = self._gateway.client
-        messages: list[Any] = [entry.message for entry in entries]
-        match kind:
-            case "refreshed":
-                states = client.update_bundle_states([agent_inputs.bundle_state(message) for message in messages])
-                return Shipment(entries, states, lambda data: data.update_bundle_states)
-            case "ran":
-                ran = client.acknowledge_callbacks([agent_inputs.acknowledgement(message) for message in messages])
-                return Shipment(entries, ran, lambda data: data.acknowledge_callbacks)
-            case "not_run":
-                not_run = client.release_callbacks([agent_inputs.release(message) for message in messages])
-                return Shipment(entries, not_run, lambda data: data.release_callbacks)
-            case _:
-                unparsed = client.release_parse_requests([message.lease_id for message in messages])
-                return Shipment(entries, unparsed, lambda data: data.release_parse_requests)
-
     def _settle(self, shipment: Shipment) -> None:
         try:
             outcomes = shipment.outcomes(shipment.operation.result())
         except OperationError as error:
-            if error.codes and not error.codes & PASSING_CODES:
+            if shipment.names_results and _UNKNOWN_OPERATION in error.codes:
+                self._gateway_is_too_old(shipment.entries)
+            elif error.codes and not error.codes & PASSING_CODES:
                 self._divide(shipment.entries, next(iter(sorted(error.codes))), str(error))
             else:
                 self._defer(shipment.entries, str(error))
@@ -213,36 +179,62 @@ class Delivery:
         if len(outcomes) != len(shipment.entries):
             self._defer(shipment.entries, "the answer has not one outcome per item")
             return
+        self._take_outcomes(shipment.entries, outcomes)
+
+    def _take_outcomes(self, entries: Sequence[Entry], outcomes: Sequence[Outcome | None]) -> None:
+        wanted: list[Entry] = []
+        failed: list[Entry] = []
+        failure = ""
         stop: ProcessorMustStop | None = None
-        for entry, outcome in zip(shipment.entries, outcomes, strict=True):
-            try:
-                self._settle_entry(entry, outcome)
-            except ProcessorMustStop as error:
-                stop = error
+        for entry, outcome in zip(entries, outcomes, strict=True):
+            if outcome is None:
+                wanted.append(entry)
+            elif outcome.status not in (OutcomeStatus.ACCEPTED, OutcomeStatus.REFUSED):
+                failed.append(entry)
+                failure = outcome.message or "the gateway failed to store an item"
+            else:
+                try:
+                    self._settle_entry(entry, outcome)
+                except ProcessorMustStop as error:
+                    stop = error
+        if failed:
+            self._defer(failed, failure)
+        self._replaced(self._outbox.want(wanted))
         if stop is not None:
             raise stop
 
     def _settle_entry(self, entry: Entry, outcome: Outcome) -> None:
-        match outcome.status:
-            case OutcomeStatus.ACCEPTED:
-                self._faults.succeeded()
-                self._done(entry, "ACCEPTED", None, None)
-            case OutcomeStatus.REFUSED:
-                reason = outcome.reason.value if outcome.reason else "UNKNOWN"
-                self._done(entry, "REFUSED", reason, outcome.message)
-                require_open_job(outcome.reason, outcome.message)
-                if entry.is_barrier:
-                    raise ProcessorMustStop(reason, outcome.message or "The gateway refused the bundles.")
-                if not entry.is_result and outcome.reason is not RefusalReason.LEASE_LOST:
-                    log.warning("The gateway refused %s: %s", " ".join(entry.key), outcome.message or reason)
-            case _:
-                self._defer([entry], outcome.message or "the gateway failed to store an item")
+        if outcome.status is OutcomeStatus.ACCEPTED:
+            self._faults.succeeded()
+            self._done(entry, "ACCEPTED", None, None)
+            return
+        reason = outcome.reason.value if outcome.reason else "UNKNOWN"
+        self._done(entry, "REFUSED", reason, outcome.message)
+        require_open_job(outcome.reason, outcome.message)
+        if entry.is_barrier:
+            raise ProcessorMustStop(reason, outcome.message or "The gateway refused the bundles.")
+        if not entry.is_result and outcome.reason is not RefusalReason.LEASE_LOST:
+            log.warning("The gateway refused %s: %s", " ".join(entry.key), outcome.message or reason)
+
+    def _gateway_is_too_old(self, entries: list[Entry]) -> None:
+        if self._takes_fingerprints:
+            log.warning("The gateway does not recognise unchanged results; they are all sent in full from now on.")
+        self._too_old = self._gateway.version
+        self._outbox.send_in_full()
+        self._replaced(self._outbox.want(entries))
 
     def _divide(self, entries: list[Entry], reason: str, message: str) -> None:
-        """The gateway can't take these together: try them one by one; one alone is given up."""
+        """The gateway can't take these together: try them one by one; one alone is given up.
+
+        Results that are named by their fingerprints stay together, until they turn out to be the trouble.
+        """
+        unchanged = [entry for entry in entries if entry.unchanged]
+        if len(unchanged) == len(entries):
+            self._replaced(self._outbox.want(entries))
+            return
         if len(entries) > 1:
             for entry in entries:
-                entry.alone = True
+                entry.alone = not entry.unchanged
             self._replaced(self._outbox.restore(entries))
             return
         for entry in entries:
@@ -252,10 +244,13 @@ class Delivery:
             if entry.is_barrier:
                 raise ProcessorMustStop(reason, message)
 
-    def _defer(self, entries: list[Entry], reason: str) -> None:
+    def _defer(self, entries: Sequence[Entry], reason: str) -> None:
         self._faults.failed(GatewayError(reason))
+        now = time.monotonic()
+        together = now + jittered(max((entry.failures for entry in entries if entry.unchanged), default=0))
         for entry in entries:
-            self._replaced(self._outbox.defer(entry, time.monotonic() + jittered(entry.failures)))
+            until = together if entry.unchanged else now + jittered(entry.failures)
+            self._replaced(self._outbox.defer(entry, until))
 
     def _done(self, entry: Entry, status: str, reason: str | None, message: str | None) -> None:
         self._outbox.settle(entry)
@@ -263,6 +258,11 @@ class Delivery:
             self._lease_done(lease_id)
         if entry.key[0] in ("CallbackSettled", "ParseRequestReleased"):
             self._lease_done(entry.key[1])
+        if entry.fingerprint is not None:
+            if status == "ACCEPTED":
+                self._known.accepted(entry.file, entry.fingerprint)
+            else:
+                self._known.refused(entry.file)
         if entry.is_result:
             self._tell(entry, status, reason, message)
 

@@ -17,14 +17,18 @@ from .generated.input_types import (
     SerializedDagInput,
     SourceInput,
     SyncBundlesInput,
+    UnchangedResultInput,
+    UnchangedResultsInput,
 )
 
 RAN = frozenset(outcome.value for outcome in AcknowledgedCallback)
 """Outcomes of a callback that acknowledge it; any other releases it."""
 
 
-def parse_result(message: protocol.ParseResult, lease_ids: list[str]) -> ParseResultInput:
-    return ParseResultInput(
+def parse_result(
+    message: protocol.ParseResult, lease_ids: list[str], fingerprint: str | None = None
+) -> ParseResultInput:
+    result = ParseResultInput(
         attempt_id=message.attempt_id,
         sequence=message.sequence,
         bundle_name=message.bundle_name,
@@ -50,6 +54,34 @@ def parse_result(message: protocol.ParseResult, lease_ids: list[str]) -> ParseRe
         sources=[SourceInput(fileloc=fileloc, text=text) for fileloc, text in message.sources.items()],
         lease_ids=lease_ids,
     )
+    if fingerprint is not None:
+        # Not even a null otherwise: a gateway that is older than fingerprints would refuse it.
+        result.fingerprint = fingerprint
+    return result
+
+
+def unchanged_results(header: protocol.ResultHeader) -> UnchangedResultsInput:
+    """The bundle and version of ``header``, with no results yet."""
+    return UnchangedResultsInput(
+        bundle_name=header.bundle_name,
+        bundle_path=header.bundle_path,
+        bundle_version=header.bundle_version,
+        version_data=header.version_data,
+        results=[],
+    )
+
+
+def unchanged_result(header: protocol.ResultHeader, lease_ids: list[str], fingerprint: str) -> UnchangedResultInput:
+    result = UnchangedResultInput(
+        attempt_id=header.attempt_id,
+        sequence=header.sequence,
+        relative_fileloc=header.relative_fileloc,
+        fingerprint=fingerprint,
+        parse_duration=header.parse_duration,
+    )
+    if lease_ids:
+        result.lease_ids = lease_ids
+    return result
 
 
 def sync_bundles(message: protocol.SyncBundles) -> SyncBundlesInput:

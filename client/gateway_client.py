@@ -81,6 +81,8 @@ class GatewayClient:
         self._troubles: dict[str, Outage] = {}
         self._usable = asyncio.Event()
         self.lease_duration = 60.0
+        self.version: str | None = None
+        """The gateway's release, as the last registration said."""
 
     async def connect(self) -> None:
         self._registrar = Client(await self._session(self._processor_token, self._config.request_timeout))
@@ -159,6 +161,7 @@ class GatewayClient:
             raise
         self._succeeded()
         if payload.status is OutcomeStatus.ACCEPTED and payload.job is not None:
+            self.version = payload.job.gateway_version
             return payload.job
         if payload.status is OutcomeStatus.FAILED:
             raise self._unreachable(payload.message or "the registration failed")

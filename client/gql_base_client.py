@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from functools import lru_cache
+from types import NoneType
 from typing import Any, Generic, TypeVar, cast
 
 from gql import GraphQLRequest
@@ -166,11 +168,21 @@ def _parsed(query: str) -> DocumentNode:
 
 
 def _json_value(value: object) -> Any:
+    """What the transport can encode. Documents are not walked through: they are JSON values already, and large."""
     if isinstance(value, BaseModel):
-        return to_jsonable_python(value.model_dump(by_alias=True, exclude_unset=True))
+        sent = value.model_fields_set
+        return {alias: _json_value(getattr(value, name)) for name, alias in _aliases(type(value)) if name in sent}
     if isinstance(value, list):
         return [_json_value(item) for item in cast("list[object]", value)]
+    if isinstance(value, dict | str | int | float | NoneType) and not isinstance(value, Enum):
+        return cast("Any", value)
     return to_jsonable_python(value)
+
+
+@lru_cache(maxsize=256)
+def _aliases(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """Each field with its name in the contract."""
+    return tuple((name, info.serialization_alias or name) for name, info in model.model_fields.items())
 
 
 def _fault(error: Any) -> OperationFault:

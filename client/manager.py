@@ -35,6 +35,8 @@ from .leases import BundleNeed, CallbackLeases, LeasedCallback, ParseRequestLeas
 from .process import ParseProcess
 
 TICK_INTERVAL = 1.0
+HOLD_TIME = 0.25
+"""Seconds that results are kept together, so that the agent wakes up for many."""
 PURGE_INTERVAL = 60.0
 RETRY_DELAY = 10.0
 """Seconds until a file is parsed again whose reads failed because the gateway was away."""
@@ -71,6 +73,8 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     _read_ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _sequences: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _unsettled: dict[tuple[str, Path], str] = attrs.field(factory=dict, init=False)
+    _flushed: bool = attrs.field(default=False, init=False)
+    """Whether the agent knows that no result follows those sent."""
     _retry_at: dict[tuple[str, Path], float] = attrs.field(factory=dict, init=False)
     _finishing: ParseProcess | None = attrs.field(default=None, init=False)
     _signal: int | None = attrs.field(default=None, init=False)
@@ -119,6 +123,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         if (now := time.monotonic()) - self._last_tick >= TICK_INTERVAL:
             self._last_tick = now
             self.agent.send(protocol.Tick())
+        self.agent.release(HOLD_TIME)
 
     def _service_processor_sockets(self, timeout: float | None = 1.0) -> None:
         super()._service_processor_sockets(timeout)
@@ -165,14 +170,19 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
 
     def max_runs_reached(self) -> bool:
         """Whether every file of every bundle has been parsed that often, and the gateway has taken the results."""
-        if self.max_runs == -1 or self._num_run < self.max_runs or self._processors or self._unsettled:
+        if self.max_runs == -1 or self._num_run < self.max_runs or self._processors:
             return False
         if self._requests_before_refresh or self._parse_requests.files or self._callbacks.queued_files:
             return False
         if any(not proxy.tried or proxy.refreshing for proxy in self._proxies.values()):
             return False
         files = itertools.chain.from_iterable(self._known_files.values())
-        return all(file in self._file_stats and self._file_stats[file].run_count >= self.max_runs for file in files)
+        if not all(file in self._file_stats and self._file_stats[file].run_count >= self.max_runs for file in files):
+            return False
+        if self._unsettled and not self._flushed:
+            self._flushed = True
+            self.agent.send(protocol.Flush())
+        return not self._unsettled
 
     def deactivate_stale_dags(self, last_parsed: dict[DagFileInfo, datetime | None], **_: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         # The gateway compares with the results that it acknowledged, on its own clock.
@@ -397,7 +407,11 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
             sources=sources or {},
             lease_ids=list(process.lease_ids),
         )
-        self.agent.send(result)
+        if result.lease_ids:
+            self.agent.send(result)
+        else:
+            self.agent.hold(result)
+        self._flushed = False
         self._unsettled[process.bundle_name, Path(process.dag_file_rel_path)] = result.attempt_id
 
     def _take_settlement(self, settled: protocol.ResultSettled) -> None:

@@ -17,7 +17,7 @@ import msgspec
 
 from . import protocol
 
-_READ_BYTES = 1024 * 1024
+_READ_BYTES = 64 * 1024
 
 Incoming = TypeVar("Incoming")
 
@@ -39,6 +39,7 @@ class ManagerChannel(Generic[Incoming]):
         self._decoder = msgspec.msgpack.Decoder(incoming)
         self._frames = protocol.FrameBuffer()
         self._outgoing = bytearray()
+        self._held_since: float | None = None
         self._selector: selectors.BaseSelector | None = None
 
     def fileno(self) -> int:
@@ -61,6 +62,20 @@ class ManagerChannel(Generic[Incoming]):
         self._outgoing += protocol.encode(message)
         self._flush()
         self._watch()
+
+    def hold(self, message: protocol.Message) -> None:
+        """Hand a message over with the next that is sent, or by :meth:`release`: the peer wakes up once for many."""
+        if self.closed is not None:
+            return
+        self._outgoing += protocol.encode(message)
+        if self._held_since is None:
+            self._held_since = time.monotonic()
+
+    def release(self, held_for: float) -> None:
+        """Send what has been held for so many seconds."""
+        if self._held_since is not None and time.monotonic() - self._held_since >= held_for:
+            self._flush()
+            self._watch()
 
     def service(self, connection: socket.socket) -> bool:
         """Read and write what can be without waiting; False when the peer has gone."""
@@ -112,6 +127,7 @@ class ManagerChannel(Generic[Incoming]):
                 self._selector.modify(self._socket, interest, (self.service, self._on_close))
 
     def _flush(self) -> None:
+        self._held_since = None
         sent = 0
         view = memoryview(self._outgoing)
         try:

@@ -80,8 +80,8 @@ class SerializedDagDocument(msgspec.Struct, kw_only=True, frozen=True):
     last_loaded: datetime | None
 
 
-class ParseResult(Message, frozen=True):
-    """One finished attempt at one file. ``timed_out`` results carry no DAGs and leave Airflow's rows alone."""
+class ResultHeader(Message, frozen=True, tag="ParseResult"):
+    """What a ParseResult says besides what the file holds; by itself, one that is read without looking at the rest."""
 
     attempt_id: str
     sequence: int
@@ -92,13 +92,35 @@ class ParseResult(Message, frozen=True):
     version_data: dict[str, Any] | None
     parse_duration: float
     timed_out: bool
+    lease_ids: list[str]
+    """Priority parse requests that this parse answers; acknowledged when the result is stored."""
+
+
+class ParseResult(ResultHeader, frozen=True):
+    """One finished attempt at one file. ``timed_out`` results carry no DAGs and leave Airflow's rows alone."""
+
     dags: list[SerializedDagDocument]
     import_errors: dict[str, str]
     warnings: list[dict[str, Any]]
     sources: dict[str, str]
     """Source text by ``fileloc`` of the DAGs above."""
-    lease_ids: list[str]
-    """Priority parse requests that this parse answers; acknowledged when the result is stored."""
+
+
+class PackedDag(msgspec.Struct, kw_only=True, frozen=True):
+    document: msgspec.Raw
+    last_loaded: msgspec.Raw
+
+
+class PackedResult(ResultHeader, frozen=True, tag="ParseResult"):
+    """A ParseResult as the agent receives it: what the file holds stays the bytes that came.
+
+    Most results say what the one before said, and are never unpacked.
+    """
+
+    dags: list[PackedDag]
+    import_errors: msgspec.Raw
+    warnings: msgspec.Raw
+    sources: msgspec.Raw
 
 
 class ScanStale(Message, frozen=True):
@@ -134,6 +156,10 @@ class ParseRequestReleased(Message, frozen=True):
     """A claimed priority parse request will not be answered by a parse (its file is gone, or the manager stops)."""
 
     lease_id: str
+
+
+class Flush(Message, frozen=True):
+    """No more results come for now: deliver what is waiting for company."""
 
 
 class Complete(Message, frozen=True):
@@ -225,20 +251,23 @@ class Completed(Message, frozen=True):
     """Results that could not be delivered in time."""
 
 
-ToAgent = (
+_NotResults = (
     Register
     | SyncBundles
     | Tick
     | BundleRefreshed
     | FilesObserved
-    | ParseResult
     | ScanStale
     | PurgeWarnings
     | Read
     | CallbackSettled
     | ParseRequestReleased
+    | Flush
     | Complete
 )
+ToAgent = _NotResults | ParseResult
+Received = _NotResults | PackedResult
+"""ToAgent, as the agent reads it."""
 FromAgent = (
     Registered
     | Stopped
@@ -311,19 +340,23 @@ class FrameBuffer:
     def __init__(self) -> None:
         self._buffer = bytearray()
 
-    def feed(self, data: bytes) -> list[bytes]:
+    def feed(self, data: bytes | memoryview) -> list[bytes]:
         """The frames completed by ``data``, without their length.
 
         :raises ValueError: the peer announced a frame beyond MAX_FRAME_BYTES
         """
         self._buffer += data
         frames: list[bytes] = []
-        while len(self._buffer) >= 4:
-            length = int.from_bytes(self._buffer[:4], "big")
+        begin = 0
+        while len(self._buffer) - begin >= 4:
+            length = int.from_bytes(self._buffer[begin : begin + 4], "big")
             if length > MAX_FRAME_BYTES:
                 raise ValueError(f"A frame of {length} bytes exceeds the limit of {MAX_FRAME_BYTES}.")
-            if len(self._buffer) < 4 + length:
+            end = begin + 4 + length
+            if len(self._buffer) < end:
                 break
-            frames.append(bytes(self._buffer[4 : 4 + length]))
-            del self._buffer[: 4 + length]
+            with memoryview(self._buffer) as view:
+                frames.append(bytes(view[begin + 4 : end]))
+            begin = end
+        del self._buffer[:begin]
         return frames

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -47,6 +48,27 @@ def ledger() -> dict[str, tuple[str, str]]:
 
     with reading() as session:
         return {row.relative_fileloc: (row.status, row.attempt_id) for row in session.scalars(select(ParsedFile))}
+
+
+def sent_in_full(served: FaultyGateway) -> list[list[str]]:
+    """The files of each request that recorded whole results."""
+    requests = [request.variables("RecordParseResults") for request in served.asked("RecordParseResults")]
+    return [[result["relativeFileloc"] for result in variables["results"]] for variables in requests]
+
+
+def outcome(result: protocol.ParseResult, status: str) -> dict[str, Any]:
+    """What a gateway says of a result."""
+    return {
+        "status": status,
+        "reason": None,
+        "message": "made up",
+        "attemptId": result.attempt_id,
+        "bundleName": result.bundle_name,
+        "relativeFileloc": result.relative_fileloc,
+        "dagCount": 0,
+        "importErrorCount": 0,
+        "recordedAt": None,
+    }
 
 
 def test_registers_the_processor_under_its_own_name_and_completes_its_job(start_agent: StartAgent):
@@ -309,30 +331,22 @@ def test_a_server_error_is_an_outage_too(served: FaultyGateway, start_agent: Sta
     assert len(agent.log_lines("WARNING.*The gateway at .* fails")) == 1
 
 
-def test_an_item_that_the_gateway_failed_to_store_is_tried_again_alone(
-    gateway: Gateway, start_agent: StartAgent, monkeypatch: pytest.MonkeyPatch
-):
-    from parsegate.resolvers import parse_results
-
-    agent = start_agent()
+def test_an_item_that_the_gateway_failed_to_store_is_tried_again_alone(served: FaultyGateway, start_agent: StartAgent):
+    agent = start_agent(gather_time=0.5)
     agent.start("dags")
-    record = parse_results.record
-    failures = {"bad.py": 2}
-    batches: list[str] = []
-
-    def failing(transaction: Any, principal: Any, result: Any, **options: Any) -> Any:
-        batches.append(result.relative_fileloc)
-        if failures.get(result.relative_fileloc, 0) > 0:
-            failures[result.relative_fileloc] -= 1
-            return parse_results.Receipt(status=parse_results.ReceiptStatus.FAILED, reason=None, message="made to fail")
-        return record(transaction, principal, result, **options)
-
-    monkeypatch.setattr(parse_results, "record", failing)
-    agent.manager.send(parse_result("bad.py"))
-    agent.manager.send(parse_result("good.py"))
-    eventually(lambda: set(ledger()) == {"bad.py", "good.py"})
-    assert batches.count("bad.py") == 3
-    assert batches.count("good.py") == 1
+    results = [parse_result("bad.py"), parse_result("good.py")]
+    for status, of in (("FAILED", results), ("FAILED", results[:1])):
+        outcomes = [outcome(result, status if result.relative_fileloc == "bad.py" else "ACCEPTED") for result in of]
+        answer = json.dumps([{"data": {"recordParseResults": outcomes}}]).encode()
+        served.faults.append(Fault("RecordParseResults", status=200, answer=answer))
+    for result in results:
+        agent.manager.send(result)
+    settled = [agent.manager.expect(protocol.ResultSettled) for _ in results]
+    assert [(message.relative_fileloc, message.status) for message in settled] == [
+        ("good.py", "ACCEPTED"),
+        ("bad.py", "ACCEPTED"),
+    ]
+    assert sent_in_full(served) == [["bad.py", "good.py"], ["bad.py"], ["bad.py"]]
 
 
 def test_a_refused_job_token_is_renewed_and_the_request_sent_again(served: FaultyGateway, start_agent: StartAgent):
