@@ -5,15 +5,23 @@ Airflow 3.3.2 (``dag_processing/collection.py:update_dag_parsing_results_in_db``
 a check made under it, a row of ours) is gone then, without a trace; and it catches failed flushes, which roll back
 too. :func:`parsegate.resolvers.database.transaction` notices the first at the end of its block; here both are noticed
 at once, before anything is written without our lock, and with their cause.
+
+What Airflow does last, with import errors and warnings, it does not repeat: whatever is raised there is logged, and the
+rest committed. An interruption by the database is noticed there too.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextvars import ContextVar
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
+from airflow.dag_processing import collection
 from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 
 from .database import TransactionLost
 
@@ -23,14 +31,19 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session, SessionTransaction
 
 
+_interruptions: ContextVar[list[BaseException | None] | None] = ContextVar("parsegate_interruptions", default=None)
+
+
 @contextmanager
 def unbroken(session: Session) -> Generator[None]:
-    """Fail with :class:`TransactionLost` if the session's transaction is rolled back within the block.
+    """Fail with :class:`TransactionLost` if the session's transaction is rolled back within the block, or if Airflow
+    caught an OperationalError.
 
     ``__cause__`` is the error that the rollback answered, if any. Rolling back to a savepoint is no loss. An explicit
     ``session.rollback()`` fails at once, so that nothing is repeated in a transaction that never had our locks.
     """
     causes: list[BaseException | None] = []
+    token = _interruptions.set(causes)
 
     def notice(_: Session, previous: SessionTransaction) -> None:
         transaction: SessionTransaction | None = previous
@@ -53,5 +66,28 @@ def unbroken(session: Session) -> Generator[None]:
         raise
     finally:
         event.remove(session, "after_soft_rollback", notice)
+        _interruptions.reset(token)
     if causes:
         raise TransactionLost("The transaction was lost in a write whose failure Airflow caught.") from causes[0]
+
+
+def _noticing(write: Callable[..., None]) -> Callable[..., None]:
+    @wraps(write)
+    def noticing(*arguments: Any, **named: Any) -> None:
+        try:
+            write(*arguments, **named)
+        except OperationalError as error:
+            interruptions = _interruptions.get()
+            if interruptions is not None:
+                interruptions.append(error)
+            raise
+
+    return noticing
+
+
+collection._update_import_errors = _noticing(  # pyright: ignore[reportPrivateUsage]
+    collection._update_import_errors  # pyright: ignore[reportPrivateUsage]
+)
+collection._update_dag_warnings = _noticing(  # pyright: ignore[reportPrivateUsage]
+    collection._update_dag_warnings  # pyright: ignore[reportPrivateUsage]
+)

@@ -10,7 +10,9 @@ from graphql import GraphQLError
 from strawberry.scalars import JSON
 
 from ..resolvers import parse_results
+from ..resolvers.parse_result import DagDocument, ParseResult, ReportedWarning
 from ..resolvers.principal import TokenKind
+from ..resolvers.receipts import ReceiptStatus
 from .context import Info
 from .outcomes import Outcome, OutcomeStatus
 from .scalars import BigInt, SerializedDag
@@ -134,14 +136,14 @@ class ParseResultOutcome(Outcome):
 
 
 _STATUS = {
-    parse_results.ReceiptStatus.ACCEPTED: OutcomeStatus.ACCEPTED,
-    parse_results.ReceiptStatus.REFUSED: OutcomeStatus.REFUSED,
-    parse_results.ReceiptStatus.FAILED: OutcomeStatus.FAILED,
+    ReceiptStatus.ACCEPTED: OutcomeStatus.ACCEPTED,
+    ReceiptStatus.REFUSED: OutcomeStatus.REFUSED,
+    ReceiptStatus.FAILED: OutcomeStatus.FAILED,
 }
 
 
-def _result(item: ParseResultInput) -> parse_results.ParseResult:
-    return parse_results.ParseResult(
+def _result(item: ParseResultInput) -> ParseResult:
+    return ParseResult(
         attempt_id=str(item.attempt_id),
         sequence=item.sequence,
         bundle_name=item.bundle_name,
@@ -151,12 +153,10 @@ def _result(item: ParseResultInput) -> parse_results.ParseResult:
         version_data=item.version_data,
         parse_duration=item.parse_duration,
         timed_out=item.timed_out,
-        documents=[parse_results.DagDocument(document=dag.document, last_loaded=dag.last_loaded) for dag in item.dags],
+        documents=[DagDocument(document=dag.document, last_loaded=dag.last_loaded) for dag in item.dags],
         import_errors=[(error.relative_fileloc, error.stacktrace) for error in item.import_errors],
         warnings=[
-            parse_results.ReportedWarning(
-                dag_id=warning.dag_id, warning_type=warning.warning_type, message=warning.message
-            )
+            ReportedWarning(dag_id=warning.dag_id, warning_type=warning.warning_type, message=warning.message)
             for warning in item.warnings
         ],
         sources={source.fileloc: source.text for source in item.sources},
@@ -169,8 +169,8 @@ def _result(item: ParseResultInput) -> parse_results.ParseResult:
 class ParseResultMutation:
     @strawberry.mutation(
         description="Store what parsing gave: DAGs, import errors, warnings and source code of each file. One "
-        "outcome per item, in order; each item is a "
-        "transaction of its own and harms no other. Needs a job token."
+        "outcome per item, in order. Items may share a transaction; when it fails, each is stored by itself, so that "
+        "none harms another, and none is `ACCEPTED` unless it is committed. Needs a job token."
     )
     def record_parse_results(
         self,
@@ -186,22 +186,20 @@ class ParseResultMutation:
                 f"{len(results)} parse results in one operation; at most {MAX_RESULTS} are taken.",
                 extensions={"code": "BAD_REQUEST"},
             )
-        outcomes: list[ParseResultOutcome] = []
-        for item in results:
-            receipt = parse_results.record(
-                info.context.transaction, principal, _result(item), request_id=info.context.request_id
+        receipts = parse_results.record_all(
+            info.context.transaction, principal, map(_result, results), request_id=info.context.request_id
+        )
+        return [
+            ParseResultOutcome(
+                status=_STATUS[receipt.status],
+                reason=receipt.reason,
+                message=receipt.message,
+                attempt_id=item.attempt_id,
+                bundle_name=item.bundle_name,
+                relative_fileloc=item.relative_fileloc,
+                dag_count=receipt.dag_count,
+                import_error_count=receipt.import_error_count,
+                recorded_at=receipt.recorded_at,
             )
-            outcomes.append(
-                ParseResultOutcome(
-                    status=_STATUS[receipt.status],
-                    reason=receipt.reason,
-                    message=receipt.message,
-                    attempt_id=item.attempt_id,
-                    bundle_name=item.bundle_name,
-                    relative_fileloc=item.relative_fileloc,
-                    dag_count=receipt.dag_count,
-                    import_error_count=receipt.import_error_count,
-                    recorded_at=receipt.recorded_at,
-                )
-            )
-        return outcomes
+            for item, receipt in zip(results, receipts, strict=True)
+        ]

@@ -289,7 +289,7 @@ class Client(GqlBaseClient):
     def record_parse_results(
         self, results: list[ParseResultInput]
     ) -> Operation[RecordParseResults]:
-        """Store what parsing gave: DAGs, import errors, warnings and source code of each file. One outcome per item, in order; each item is a transaction of its own and harms no other. Needs a job token."""
+        """Store what parsing gave: DAGs, import errors, warnings and source code of each file. One outcome per item, in order. Items may share a transaction; when it fails, each is stored by itself, so that none harms another, and none is `ACCEPTED` unless it is committed. Needs a job token."""
         variables: dict[str, object] = {"results": results}
         return Operation(
             self,

@@ -47,12 +47,12 @@ def test_a_passing_fault_repeats_the_whole_result(
 ) -> None:
     from airflow.models.dag import DagModel
 
-    from parsegate.resolvers import ledger, parse_results
+    from parsegate.resolvers import judgements, ledger
 
     checks: list[str] = []
-    owners, entry = parse_results._require_ownership, ledger.entry
-    monkeypatch.setattr(parse_results, "_require_ownership", lambda *a: (checks.append("owners"), owners(*a)))
-    monkeypatch.setattr(ledger, "entry", lambda *a: (checks.append("ledger"), entry(*a))[1])
+    owners, entries = judgements._owned_by_others, ledger.entries
+    monkeypatch.setattr(judgements, "_owned_by_others", lambda *a: (checks.append("owners"), owners(*a))[1])
+    monkeypatch.setattr(ledger, "entries", lambda *a: (checks.append("ledger"), entries(*a))[1])
     calls = _failing_writes(monkeypatch, 1, _operational())
 
     (outcome,) = processor.record(daily.as_input())
@@ -131,6 +131,30 @@ def test_a_flush_whose_failure_airflow_catches_is_noticed(
     (outcome,) = processor.record(daily.as_input())
     assert (outcome["status"], outcome["reason"]) == ("REFUSED", "INVALID_DOCUMENT")
     assert (_count(DagModel), _count(LedgerRow)) == (0, 1)
+
+
+@pytest.mark.parametrize("caught", ["_update_import_errors", "_update_dag_warnings"])
+def test_an_interruption_that_airflow_catches_and_forgets_is_noticed(
+    processor: RegisteredProcessor, daily: ParsedFile, monkeypatch: pytest.MonkeyPatch, caught: str
+) -> None:
+    """Airflow logs what goes wrong with import errors and warnings, and commits the rest."""
+    from airflow.dag_processing import collection
+
+    noticing = getattr(collection, caught)
+    write = noticing.__wrapped__
+    calls: list[int] = []
+
+    def fail_once(*arguments: Any, **named: Any) -> None:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise _operational()
+        write(*arguments, **named)
+
+    from parsegate.resolvers import lost_transaction
+
+    monkeypatch.setattr(collection, caught, lost_transaction._noticing(fail_once))
+    (outcome,) = processor.record(daily.as_input())
+    assert (outcome["status"], len(calls)) == ("ACCEPTED", 2)
 
 
 def test_an_error_in_writing_one_document_becomes_an_import_error_as_in_airflow(
