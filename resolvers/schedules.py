@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow._shared.timezones.timezone import coerce_datetime
+from airflow._shared.timezones.timezone import coerce_datetime, utcnow
 from airflow.dag_processing.collection import (
     _build_latest_run_load_options,  # pyright: ignore[reportPrivateUsage]
 )
@@ -23,8 +24,12 @@ from airflow.models.dagrun import DagRun
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.enums import Encoding
 from airflow.serialization.helpers import is_core_timetable_import_path
-from airflow.timetables.base import TimeRestriction
+from airflow.timetables._cron import CronMixin
+from airflow.timetables.base import DagRunInfo, TimeRestriction
+from airflow.timetables.interval import CronDataIntervalTimetable
+from airflow.timetables.trigger import CronTriggerTimetable
 from airflow.utils.types import DagRunType
+from cachetools import LRUCache
 from sqlalchemy import func, select
 from sqlalchemy.orm import aliased
 
@@ -40,8 +45,12 @@ _AUTOMATED = (DagRunType.BACKFILL_JOB, DagRunType.SCHEDULED)
 
 
 class Schedule(NamedTuple):
-    """What bounds a DAG's runs."""
+    """What bounds a DAG's runs.
 
+    :param encoded: the timetable as text; None for a deployment's own, which may keep state
+    """
+
+    encoded: str | None
     timetable: Timetable
     restriction: TimeRestriction
 
@@ -74,10 +83,11 @@ def note(dag: LazyDeserializedDAG) -> dict[str, Any]:
 def read(noted: Mapping[str, Any]) -> Schedule | None:
     """The schedule that was noted; None if the deployment's own timetable is not any more what it was then."""
     encoded = noted["timetable"]
-    if _is_core(encoded):
-        timetable = _core_timetable(json.dumps(encoded))
+    text = json.dumps(encoded) if _is_core(encoded) else None
+    if text is not None:
+        timetable = _core_timetable(text)
     else:
-        # It may keep state, so each parse gets a new one; and its code may have changed since.
+        # Each parse gets a new one; and its code may have changed since.
         try:
             timetable = decode_timetable(encoded)
             if _described(timetable) != noted["described"]:
@@ -85,7 +95,8 @@ def read(noted: Mapping[str, Any]) -> Schedule | None:
         except Exception:  # whatever it raises, storing the DAG in full says so
             log.warning("The timetable %s can't be read any more", encoded[Encoding.TYPE], exc_info=True)
             return None
-    return Schedule(timetable, TimeRestriction(_moment(noted["earliest"]), _moment(noted["latest"]), noted["catchup"]))
+    restriction = TimeRestriction(_moment(noted["earliest"]), _moment(noted["latest"]), noted["catchup"])
+    return Schedule(text, timetable, restriction)
 
 
 def _is_core(encoded: dict[str, Any]) -> bool:
@@ -176,11 +187,9 @@ def _latest_partition() -> ScalarSelect[Any]:
 
 
 def _next_run(dag_id: str, schedule: Schedule, latest: DagRun | None, exceeds: bool) -> NextRun:
-    # DagModel.calculate_dagrun_date_fields and SerializedDAG.next_dagrun_info, which log two lines for each DAG.
-    timetable = schedule.timetable
-    last = timetable.run_info_from_dag_run(dag_run=latest) if latest is not None else None
+    last = schedule.timetable.run_info_from_dag_run(dag_run=latest) if latest is not None else None
     try:
-        info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=schedule.restriction)
+        info = _next_info(schedule, last)
     except Exception:  # a timetable may be the deployment's own and raise anything; Airflow then plans no run
         log.exception("DAG %s has no next run: its timetable failed", dag_id)
         info = None
@@ -196,3 +205,48 @@ def _next_run(dag_id: str, schedule: Schedule, latest: DagRun | None, exceeds: b
         info.run_after,
         exceeds,
     )
+
+
+class _Answer(NamedTuple):
+    """A next run, and the times between which it is the answer."""
+
+    info: DagRunInfo | None
+    since: datetime
+    until: datetime
+
+
+_CRON = (CronTriggerTimetable, CronDataIntervalTimetable)
+_answers: LRUCache[Any, _Answer] = LRUCache(maxsize=20_000)
+_answers_lock = Lock()
+
+
+def _next_info(schedule: Schedule, last: DagRunInfo | None) -> DagRunInfo | None:
+    """``SerializedDAG.next_dagrun_info``, which logs besides; most of it is croniter's work, done once for a while."""
+    timetable, restriction = schedule.timetable, schedule.restriction
+    cron = timetable if isinstance(timetable, CronTriggerTimetable | CronDataIntervalTimetable) else None
+    # Subclasses look at the clock in their own ways, and without bounds a trigger asks how long ago its last tick was.
+    if (
+        cron is None
+        or type(cron) not in _CRON
+        or schedule.encoded is None
+        or (last is None and restriction.earliest is None)
+    ):
+        return timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+    now = utcnow()
+    key = (schedule.encoded, restriction, last)
+    with _answers_lock:
+        known = _answers.get(key)
+    if known is not None and known.since <= now < known.until:
+        return known.info
+    info = timetable.next_dagrun_info_v2(last_dagrun_info=last, restriction=restriction)
+    with _answers_lock:
+        _answers[key] = _Answer(info, now, _next_turn(cron, now))
+    return info
+
+
+def _next_turn(timetable: CronMixin, now: datetime) -> datetime:
+    """Until when a cron timetable, which looks at the clock only for its ticks around it, gives the same answer: its
+    next tick, or the next quarter of an hour, as time zones change their offset at no other time.
+    """
+    quarter = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) + timedelta(minutes=15)
+    return min(quarter, timetable._get_next(coerce_datetime(now)))  # pyright: ignore[reportPrivateUsage]

@@ -107,6 +107,11 @@ def record(
         except (TransactionLost, OperationalError, IntegrityError) as error:
             # A lock timeout or a deadlock may pass. If not, the results come again in full, and one by one.
             log.warning("Request %s: recording unchanged results is tried again: %s", request_id, error)
+        except Refusal:
+            raise
+        except Exception:  # whatever it is, storing them in full does not depend on it
+            log.exception("Request %s: unchanged results could not be recorded", request_id)
+            break
     wanted = [result.attempt_id for result in results if result.attempt_id not in recorded]
     return Recorded(len(recorded), at if recorded else None, wanted)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.models.asset import (
@@ -31,7 +32,21 @@ from airflow.models.errors import ParseImportError
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.models.trigger import Trigger
 from airflow.utils.sqlalchemy import with_row_locks
-from sqlalchemy import JSON, Table, Text, cast, exists, false, func, literal_column, null, select, tuple_, union_all
+from sqlalchemy import (
+    JSON,
+    Table,
+    Text,
+    bindparam,
+    cast,
+    exists,
+    false,
+    func,
+    literal_column,
+    null,
+    select,
+    tuple_,
+    union_all,
+)
 from sqlalchemy.orm import aliased
 
 from .schedules import NextRun
@@ -39,7 +54,7 @@ from .schedules import NextRun
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Executable, Row
+    from sqlalchemy import ColumnElement, Row
     from sqlalchemy.orm import Session
 
     from .ledger import FileKey
@@ -130,11 +145,12 @@ def read(
         errors[bundle_name, path].append(stacktrace)
     if not dag_ids:
         return WrittenRows({}, {}, dict(errors))
-    dags = session.execute(_select_dags(session, dag_ids)).all()
-    versions = {row.dag_id: row for row in session.execute(_select_versions(dag_ids))}
+    these = {"dag_ids": sorted(dag_ids)}
+    dags = session.execute(with_row_locks(_dags(), session, of=_DAG), these).all()
+    versions = {row.dag_id: row for row in session.execute(_versions(), these)}
     others: dict[str, list[Fact]] = defaultdict(list)
     asset_ids: dict[str, set[int]] = defaultdict(set)
-    for table, dag_id, *values in map(tuple, session.execute(_select_others(dag_ids))):
+    for table, dag_id, *values in map(tuple, session.execute(_others(), these)):
         others[dag_id].append((table, *values))
         if table in _OF_ASSET:
             asset_ids[dag_id].add(int(values[0]))
@@ -163,8 +179,7 @@ def read(
 
 def has_orphaned_watchers(session: Session) -> bool:
     """Whether an asset that no DAG waits for has watchers: storing any DAG removes those of all such assets."""
-    orphan = exists().where(~AssetModel.scheduled_dags.any(), AssetModel.triggers.any())
-    return bool(session.scalar(select(orphan.select_from(AssetModel))))
+    return bool(session.scalar(_orphaned_watchers()))
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -176,13 +191,24 @@ _DAG: Table = DagModel.__table__  # pyright: ignore[reportAssignmentType]
 _STABLE = [_text(column) for column in _DAG.columns if column.name not in RECOMPUTED | _NEVER_WRITTEN]
 
 
-def _select_dags(session: Session, dag_ids: Collection[str]) -> Executable:
+# Statements are put together once, which takes longer than running them; each of them is about the DAGs ``dag_ids``.
+_DAG_IDS = bindparam("dag_ids", expanding=True)
+
+
+@cache
+def _orphaned_watchers() -> Any:
+    orphan = exists().where(~AssetModel.scheduled_dags.any(), AssetModel.triggers.any())
+    return select(orphan.select_from(AssetModel))
+
+
+@cache
+def _dags() -> Any:
     recomputed = [_DAG.c[name] for name in NextRun._fields]
-    rows = select(*_STABLE, *recomputed).where(_DAG.c.dag_id.in_(dag_ids)).order_by(_DAG.c.dag_id)
-    return with_row_locks(rows, session, of=_DAG)
+    return select(*_STABLE, *recomputed).where(_DAG.c.dag_id.in_(_DAG_IDS)).order_by(_DAG.c.dag_id)
 
 
-def _select_versions(dag_ids: Collection[str]) -> Executable:
+@cache
+def _versions() -> Any:
     """Through the index on (dag_id, version_number), and to documents and code by their version: neither has one on
     ``dag_id`` (``SerializedDagModel._prefetch_dag_write_metadata`` and ``DagCode.get_latest_dagcode`` read by it).
     """
@@ -214,7 +240,7 @@ def _select_versions(dag_ids: Collection[str]) -> Executable:
         )
         .outerjoin(SerializedDagModel, SerializedDagModel.dag_version_id == DagVersion.id)
         .outerjoin(DagCode, DagCode.dag_version_id == DagVersion.id)
-        .where(DagVersion.dag_id.in_(dag_ids), DagVersion.version_number == newest)
+        .where(DagVersion.dag_id.in_(_DAG_IDS), DagVersion.version_number == newest)
     )
 
 
@@ -229,7 +255,8 @@ def _version(row: Row[Any]) -> Version:
     )
 
 
-def _select_others(dag_ids: Collection[str]) -> Executable:
+@cache
+def _others() -> Any:
     """All tables in one statement; columns as text, filled up to one number of columns."""
     tables: list[Table] = [model.__table__ for model in _OF_DAG]  # pyright: ignore[reportAssignmentType]
     values = {
@@ -247,7 +274,7 @@ def _select_others(dag_ids: Collection[str]) -> Executable:
                 table.c.dag_id,
                 *(cast(column, Text) for column in columns),
                 *(cast(null(), Text) for _ in range(width - len(columns))),
-            ).where(table.c.dag_id.in_(dag_ids), *_owned(table))
+            ).where(table.c.dag_id.in_(_DAG_IDS), *_owned(table))
             for table, columns in values.items()
         )
     )
@@ -261,6 +288,23 @@ def _assets(session: Session, asset_ids: Collection[int]) -> tuple[dict[int, lis
     """Rows by asset, and the assets that are active."""
     if not asset_ids:
         return {}, set()
+    these = {"asset_ids": sorted(asset_ids)}
+    facts: dict[int, list[Fact]] = {asset_id: [] for asset_id in asset_ids}
+    active: set[int] = set()
+    for asset_id, is_active, *values in map(tuple, session.execute(_select_assets(), these)):
+        facts[asset_id].append((asset_id, *values))
+        if is_active:
+            active.add(asset_id)
+    for asset_id, *values in map(tuple, session.execute(_select_watchers(), these)):
+        facts[asset_id].append(tuple(values))
+    return facts, active
+
+
+_ASSET_IDS = bindparam("asset_ids", expanding=True)
+
+
+@cache
+def _select_assets() -> Any:
     is_active = exists().where(AssetActive.name == AssetModel.name, AssetActive.uri == AssetModel.uri)
     # Watchers are kept while a DAG that waits for the asset may run: ``_find_active_assets``.
     is_awaited = exists().where(
@@ -269,16 +313,13 @@ def _assets(session: Session, asset_ids: Collection[int]) -> tuple[dict[int, lis
         DagModel.is_stale == false(),
         DagModel.is_paused == false(),
     )
-    facts: dict[int, list[Fact]] = {asset_id: [] for asset_id in asset_ids}
-    active: set[int] = set()
     columns = (AssetModel.name, AssetModel.uri, AssetModel.group, cast(AssetModel.extra, Text))
-    for asset_id, is_active_now, *values in session.execute(
-        select(AssetModel.id, is_active, is_awaited, *columns).where(AssetModel.id.in_(asset_ids))
-    ):
-        facts[asset_id].append((asset_id, *values))
-        if is_active_now:
-            active.add(asset_id)
-    for asset_id, *values in session.execute(
+    return select(AssetModel.id, is_active, is_awaited, *columns).where(AssetModel.id.in_(_ASSET_IDS))
+
+
+@cache
+def _select_watchers() -> Any:
+    return (
         select(
             AssetWatcherModel.asset_id,
             AssetWatcherModel.name,
@@ -287,11 +328,9 @@ def _assets(session: Session, asset_ids: Collection[int]) -> tuple[dict[int, lis
             Trigger.encrypted_kwargs,
         )
         .join(Trigger, Trigger.id == AssetWatcherModel.trigger_id)
-        .where(AssetWatcherModel.asset_id.in_(asset_ids))
+        .where(AssetWatcherModel.asset_id.in_(_ASSET_IDS))
         .order_by(AssetWatcherModel.name, Trigger.id)
-    ):
-        facts[asset_id].append(tuple(values))
-    return facts, active
+    )
 
 
 def _aliases(session: Session, names: Collection[str]) -> dict[str, Fact]:
