@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from agent_peer import ProcessorUnderTest, ScriptedAgent, accepted, not_found, open_directory
 
 from parsegate.client import protocol
+from parsegate.client.fingerprints import fingerprint
 from parsegate.client.launcher import EXIT_ENDED, EXIT_MISCONFIGURED, EXIT_NO_GATEWAY, EXIT_STOPPED
 
 DAG = "from airflow.sdk import DAG, Variable\nd = DAG({name!r}, description={description})\n"
@@ -116,6 +118,14 @@ def test_sequences_grow_and_attempts_are_unique(running: Setting):
     sequences = [result.sequence for result in results]
     assert sequences == sorted(set(sequences))
     assert len({result.attempt_id for result in results}) == len(results)
+
+
+def test_parsing_an_unchanged_file_again_gives_a_result_with_the_same_fingerprint(running: Setting):
+    results = running.agent.wait(lambda: len(found := running.results("one.py")) > 1 and found)
+    assert results[0].dags
+    frames = [protocol.encode(result)[4:] for result in results[:2]]
+    one, two = (fingerprint(msgspec.msgpack.decode(frame, type=protocol.PackedResult)) for frame in frames)
+    assert one == two
 
 
 def test_a_new_version_is_adopted_by_the_running_manager(running: Setting):
@@ -322,9 +332,11 @@ def test_it_ends_after_its_runs_once_all_results_are_acknowledged(root: Path):
     setting.agent.settle = None
     try:
         held = setting.agent.wait(lambda: len(found := setting.agent.of(protocol.ParseResult)) >= 2 and found)
+        setting.agent.wait(lambda: setting.agent.of(protocol.Flush))
         ticks = len(setting.agent.of(protocol.Tick))
         setting.agent.wait(lambda: len(setting.agent.of(protocol.Tick)) > ticks + 2)
         assert setting.processor.process.poll() is None
+        assert len(setting.agent.of(protocol.Flush)) == 1
         for result in held:
             setting.agent.send(accepted(result))
         assert setting.processor.wait() == EXIT_ENDED
