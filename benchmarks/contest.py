@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -50,6 +51,7 @@ class Databases:
     """Makes databases of one kind; on PostgreSQL stock and parsegate have a server each, whose CPU time is theirs."""
 
     def __init__(self, kind: str) -> None:
+        _import_airflow_quietly()
         self._stock = AirflowDatabases(kind)  # pyright: ignore[reportArgumentType]
         self._ours = self._stock if kind == "sqlite" else AirflowDatabases(kind)  # pyright: ignore[reportArgumentType]
         # A database that Airflow is started on and then leaves alone.
@@ -68,6 +70,15 @@ class Databases:
     def close(self) -> None:
         for databases in (self._stock, self._ours, self._idle):
             databases.close()
+
+
+def _import_airflow_quietly() -> None:
+    """Airflow sets up its logging when it is imported; what it logs in this process is none of the contestants'."""
+    os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "ERROR"
+    import airflow.settings  # noqa: F401
+
+    # The contestants log as they do by default.
+    del os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"]
 
 
 def run_round(
@@ -93,13 +104,14 @@ def run_round(
         stock_database, our_database, idle_database = stack.enter_context(databases.fresh())
         sides = [Stock(setup, stock_database), Parsegate(setup, our_database), ParseOnly(setup, idle_database)]
         with ExitStack() as running:
-            for side in sides:
-                running.callback(side.stop)
-                tell(f"starting {side.name}")
-                side.start()
-            for side in sides:
-                side.wait_until_ready()
-                side.freeze()
+            for starting in (sides[:2], sides[2:]):
+                for side in starting:
+                    running.callback(side.stop)
+                    tell(f"starting {side.name}")
+                    side.start()
+                for side in starting:
+                    side.wait_until_ready()
+                    side.freeze()
             for step, (case, counted) in enumerate(plan.steps()):
                 if case == "unchanged":
                     folder.touch()

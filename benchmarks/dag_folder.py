@@ -64,6 +64,8 @@ class DagFolder:
             self._bundle(name).mkdir(parents=True)
             # Python can't cache bytecode where a file has the cache's name: every parse compiles, whoever parses first.
             (self._bundle(name) / "__pycache__").touch()
+            # What a processor does once, at its first file, is done before anything is measured.
+            (self._bundle(name) / "warm_up.py").write_text(self._text(DAILY, _warm_up_id(name)))
 
     @property
     def bundles(self) -> list[dict[str, Any]]:
@@ -73,6 +75,11 @@ class DagFolder:
     @property
     def dag_ids(self) -> list[str]:
         return [_dag_id(number) for number in range(self.files)]
+
+    @property
+    def warm_up_ids(self) -> list[str]:
+        """DAGs that are there from the start, one in each bundle, and never parsed again."""
+        return [_warm_up_id(name) for name in self.bundle_names]
 
     @property
     def description(self) -> str:
@@ -90,7 +97,7 @@ class DagFolder:
             path = self._path(number)
             # In one step, since a processor might parse half a file.
             part = path.with_suffix(".part")
-            part.write_text(self._text(number))
+            part.write_text(self._text(number, _dag_id(number)))
             part.replace(path)
 
     def touch(self) -> None:
@@ -122,22 +129,26 @@ class DagFolder:
     def _path(self, number: int) -> Path:
         return self._bundle(self._bundle_of(number)) / _file_name(number)
 
-    def _text(self, number: int) -> str:
+    def _text(self, number: int, dag_id: str) -> str:
         kind = number % len(SCHEDULES)
-        asset = f"table_{number // len(SCHEDULES)}"
+        asset = f"table_{dag_id if dag_id in self.warm_up_ids else number // len(SCHEDULES)}"
         return _TEXT.format(
             revision=self._revision,
-            dag_id=_dag_id(number),
+            dag_id=dag_id,
             schedule=SCHEDULES[kind].format(asset=asset),
             tag=("cron", "daily", "asset", "unscheduled")[kind],
             tasks=TASKS,
             outlets=f"[Asset({asset!r})]" if kind == DAILY else "[]",
-            marker=str(self._markers / _dag_id(number)),
+            marker=str(self._markers / dag_id),
         )
 
 
 def _dag_id(number: int) -> str:
     return f"benchmark_{number:04}"
+
+
+def _warm_up_id(bundle: str) -> str:
+    return f"warm_up_{bundle}"
 
 
 def _file_name(number: int) -> str:

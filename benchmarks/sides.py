@@ -112,11 +112,7 @@ class Side(ABC):
 
     @abstractmethod
     def start(self) -> None:
-        """Start it; the folder is empty yet."""
-
-    @abstractmethod
-    def is_ready(self) -> bool:
-        """Whether it has looked into every bundle."""
+        """Start it; the folder has only what warms up yet."""
 
     @abstractmethod
     def look_for_files(self) -> None:
@@ -131,9 +127,14 @@ class Side(ABC):
     def log(self) -> str:
         """Of all its processors."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has parsed, and stored if it does so, what warms up."""
+        return self.stored is not None and self.stored.all_stored(self.setup.folder.warm_up_ids)
+
     def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT
-        while not self.is_ready():
+        while not self.is_ready or self.is_parsing:
             self.must_be_alive()
             if time.monotonic() > deadline:
                 raise BenchmarkFailed(f"{self.name} was not ready within {START_TIMEOUT:g} s:\n{self.log[-4000:]}")
@@ -228,10 +229,6 @@ class Stock(_AirflowSide):
         self.stored = StoredParses(self.database)
         super().start()
 
-    def is_ready(self) -> bool:
-        assert self.stored is not None
-        return self.stored.refreshed_bundles() == len(self.setup.folder.bundle_names)
-
     def look_for_files(self) -> None:
         _request_parses(self)
 
@@ -242,10 +239,21 @@ class Stock(_AirflowSide):
 
 
 class ParseOnly(_AirflowSide):
-    """Airflow's own processor, which parses and does nothing else."""
+    """Airflow's own processor, which parses and does nothing else. Start it when the others stand still."""
 
     name = "parsing alone"
     module = (str(Path(__file__).parent / "parse_only.py"),)
+
+    def start(self) -> None:
+        self._parsed_by_others = self.setup.folder.parse_counts()
+        super().start()
+
+    @property
+    def is_ready(self) -> bool:
+        parsed = self.setup.folder.parse_counts()
+        return all(
+            parsed.get(dag_id, 0) > self._parsed_by_others.get(dag_id, 0) for dag_id in self.setup.folder.warm_up_ids
+        )
 
     def environment(self) -> dict[str, str]:
         self._refresh.mkdir()
@@ -254,9 +262,6 @@ class ParseOnly(_AirflowSide):
     @property
     def _refresh(self) -> Path:
         return self.directory / "refresh"
-
-    def is_ready(self) -> bool:
-        return self.log.count("Found 0 files for bundle") == len(self.setup.folder.bundle_names)
 
     def look_for_files(self) -> None:
         for bundle in self.setup.folder.bundle_names:
@@ -301,10 +306,6 @@ class Parsegate(Side):
         for processor, bundle in zip(self._running, self.setup.folder.bundle_names, strict=True):
             processor.start("--bundle-name", bundle)
             self.processors.append(ProcessTree(processor.pid, "manager", COMPANIONS))
-
-    def is_ready(self) -> bool:
-        assert self.stored is not None
-        return self.stored.refreshed_bundles() == len(self.setup.folder.bundle_names)
 
     def look_for_files(self) -> None:
         _request_parses(self)

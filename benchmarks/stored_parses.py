@@ -51,9 +51,8 @@ class StoredParses:
         text = f"SELECT count(*) FROM dag JOIN serialized_dag ON serialized_dag.dag_id = dag.dag_id WHERE {condition}"
         return self._query(text, list(parameters))[0][0]
 
-    def refreshed_bundles(self) -> int:
-        """How many bundles a processor has looked into."""
-        return self._query("SELECT count(*) FROM dag_bundle WHERE last_refreshed IS NOT NULL")[0][0]
+    def all_stored(self, dag_ids: list[str]) -> bool:
+        return {row[0] for row in self._query("SELECT dag_id FROM dag")} >= set(dag_ids)
 
     def request_parse(self, bundle: str, file: str) -> None:
         """As somebody does in Airflow's UI. The processor looks for new files in the bundle then."""
