@@ -22,7 +22,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from . import isolation, protocol
+from . import (
+    isolation,
+    lean_imports,  # noqa: F401  # pyright: ignore[reportUnusedImport]
+    protocol,
+)
 from .agent_config import AgentConfig, read_config
 from .agent_delivery import Delivery
 from .agent_poll import Poll

@@ -533,7 +533,9 @@ def test_imports_no_airflow_and_stays_small(start_agent: StartAgent):
         name for name in imported if name.partition(".")[0] in {"airflow", "sqlalchemy", "strawberry", "starlette"}
     }
     assert not {name for name in imported if name.startswith(("parsegate.gateway", "parsegate.resolvers"))}
-    assert resident < 150 * 1024
+    assert "httpx" in imported
+    assert not {name for name in imported if name.partition(".")[0] in {"rich", "pygments", "click"}}
+    assert resident < 80 * 1024
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="starts a process as another user")
