@@ -19,6 +19,7 @@ from .entries import Deliverable, Entry, Limits
 from .fingerprints import fingerprint
 from .gateway_client import PASSING_CODES, GatewayClient, ProcessorMustStop, require_open_job
 from .generated.enums import OutcomeStatus, RefusalReason
+from .generated.record_parse_results import RecordParseResultsRecordParseResults
 from .gql_base_client import OperationError
 from .known_results import KnownResults
 from .outage import Backoff, Outage, jittered
@@ -207,6 +208,8 @@ class Delivery:
         if outcome.status is OutcomeStatus.ACCEPTED:
             self._faults.succeeded()
             self._done(entry, "ACCEPTED", None, None)
+            if isinstance(outcome, RecordParseResultsRecordParseResults) and not outcome.recognizable:
+                self._known.unrecognizable(entry.file)
             return
         reason = outcome.reason.value if outcome.reason else "UNKNOWN"
         self._done(entry, "REFUSED", reason, outcome.message)
@@ -262,7 +265,7 @@ class Delivery:
             if status == "ACCEPTED":
                 self._known.accepted(entry.file, entry.fingerprint)
             else:
-                self._known.refused(entry.file)
+                self._known.unrecognizable(entry.file)
         if entry.is_result:
             self._tell(entry, status, reason, message)
 

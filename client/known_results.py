@@ -9,11 +9,12 @@ from collections.abc import Iterable
 
 from .entries import FileKey
 
-_REFUSED = ""
+_NONE = ""
 
 
 class KnownResults:
-    """The fingerprint of the last result of each file that the gateway accepted in this agent's life."""
+    """The fingerprint of the last result of each file that the gateway accepted in this agent's life, if the gateway
+    can recognise it."""
 
     def __init__(self) -> None:
         self._fingerprints: dict[str, dict[str, str]] = {}
@@ -28,9 +29,9 @@ class KnownResults:
         bundle_name, relative_fileloc = file
         self._fingerprints.setdefault(bundle_name, {})[relative_fileloc] = fingerprint
 
-    def refused(self, file: FileKey) -> None:
-        """The gateway has not this result, and will want the next one in full."""
-        self.accepted(file, _REFUSED)
+    def unrecognizable(self, file: FileKey) -> None:
+        """The gateway has not this result, or would not know it again: it will want the next one in full."""
+        self.accepted(file, _NONE)
 
     def keep_only(self, bundle_name: str, files: Iterable[str]) -> None:
         """Forget what is not among the bundle's files any more."""

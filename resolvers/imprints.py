@@ -77,7 +77,6 @@ def remember(
 
     :param stored: the row of each file, the result that was just written in this transaction, and its DAGs
     """
-    session.flush()
     written = {
         (entry.bundle_name, entry.relative_fileloc): _written(result, dags)
         for entry, result, dags in stored

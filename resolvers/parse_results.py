@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from airflow._shared.timezones.timezone import utcnow
@@ -188,7 +189,8 @@ def _record_once(transaction: Transaction, principal: Principal, attempts: Seque
                 receipts[attempt] = _enter_refusal(session, job_id, recorded_at, attempt, judgement)
             else:
                 receipts[attempt] = _enter(session, job_id, recorded_at, attempt, judgement, counts.get(attempt))
-        _remember(session, judgement)
+        for attempt in _remember(session, judgement):
+            receipts[attempt] = replace(receipts[attempt], recognizable=True)
         _end_leases(session, principal, [attempt for attempt in attempts if attempt not in judgement.replayed])
         session.flush()
     return [receipts[attempt] for attempt in attempts]
@@ -254,13 +256,12 @@ def _enter_refusal(
     return refused(refusal, recorded_at)
 
 
-def _remember(session: Session, judgement: Judgement) -> None:
-    """Let what was written be recognised when it comes again."""
-    if judgement.storable:
-        imprints.remember(
-            session,
-            [(judgement.entries[attempt.file], attempt.result, attempt.dags) for attempt in judgement.storable],
-        )
+def _remember(session: Session, judgement: Judgement) -> list[Attempt]:
+    """Let what was written be recognised when it comes again; the attempts with which that is possible."""
+    stored = {attempt: judgement.entries[attempt.file] for attempt in judgement.storable}
+    if stored:
+        imprints.remember(session, [(entry, attempt.result, attempt.dags) for attempt, entry in stored.items()])
+    return [attempt for attempt, entry in stored.items() if entry.imprint is not None]
 
 
 def _end_leases(session: Session, principal: Principal, attempts: Sequence[Attempt]) -> None:

@@ -25,7 +25,10 @@ class ReceiptStatus(Enum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one result; the counts are of what was stored, ``recorded_at`` is the ledger's time."""
+    """What became of one result; the counts are of what was stored, ``recorded_at`` is the ledger's time.
+
+    :param recognizable: whether the same result will be recognised by its fingerprint
+    """
 
     status: ReceiptStatus
     reason: RefusalReason | None = None
@@ -33,6 +36,7 @@ class Receipt:
     dag_count: int | None = None
     import_error_count: int | None = None
     recorded_at: datetime | None = None
+    recognizable: bool = False
 
 
 def refused(refusal: Refusal, recorded_at: datetime | None = None) -> Receipt:
@@ -54,4 +58,5 @@ def first_answer(entry: ParsedFile) -> Receipt:
         dag_count=entry.dag_count if stored else 0,
         import_error_count=entry.import_error_count if stored else 0,
         recorded_at=entry.last_parsed_at,
+        recognizable=stored and entry.imprint is not None,
     )

@@ -133,6 +133,11 @@ class ParseResultOutcome(Outcome):
         description="When the attempt was recorded, on the gateway's clock; null when it left nothing in the "
         "file ledger.",
     )
+    recognizable: bool = strawberry.field(
+        default=False,
+        description="Whether the same result, when it comes again, can be recorded by its fingerprint with "
+        "`recordUnchangedResults`. Not for DAGs with deadlines, for instance, which Airflow compares one by one.",
+    )
 
 
 _STATUS = {
@@ -200,6 +205,7 @@ class ParseResultMutation:
                 dag_count=receipt.dag_count,
                 import_error_count=receipt.import_error_count,
                 recorded_at=receipt.recorded_at,
+                recognizable=receipt.recognizable,
             )
             for item, receipt in zip(results, receipts, strict=True)
         ]

@@ -248,6 +248,7 @@ mutation RecordParseResults($results: [ParseResultInput!]!) {
     dagCount
     importErrorCount
     recordedAt
+    recognizable
   }
 }
 """

@@ -38,6 +38,7 @@ class RecordParseResultsRecordParseResults(BaseModel):
     recorded_at: Optional[datetime] = Field(
         validation_alias="recordedAt", serialization_alias="recordedAt"
     )
+    recognizable: bool
 
 
 RecordParseResults.model_rebuild()

@@ -68,6 +68,7 @@ def outcome(result: protocol.ParseResult, status: str) -> dict[str, Any]:
         "dagCount": 0,
         "importErrorCount": 0,
         "recordedAt": None,
+        "recognizable": False,
     }
 
 

@@ -128,6 +128,18 @@ def test_a_refused_result_is_sent_in_full_at_once_the_next_time(served: FaultyGa
     assert requests(served) == [{"unchanged": escape}, {"in full": escape}, {"in full": escape}]
 
 
+def test_a_result_that_the_gateway_would_not_know_again_is_sent_in_full_at_once(
+    served: FaultyGateway, start_agent: StartAgent
+):
+    agent = start_agent()
+    agent.start("dags")
+    warnings = [{"dag_id": "elsewhere", "warning_type": "non-existent pool", "message": "No such pool."}]
+    for sequence in (1, 2):
+        agent.manager.send(result(sequence=sequence, warnings=warnings))
+        assert agent.manager.expect(protocol.ResultSettled).status == "ACCEPTED"
+    assert requests(served) == [{"unchanged": ["a.py"]}, {"in full": ["a.py"]}, {"in full": ["a.py"]}]
+
+
 def test_an_answer_that_was_lost_loses_nothing(served: FaultyGateway, start_agent: StartAgent):
     agent = start_agent()
     agent.start("dags")
