@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_database import AirflowDatabase, AirflowDatabases
+from airflow_sides import Stock, StockParsing
 from cpu_profile import Profile
 from dag_folder import DagFolder
 from measurement import Configuration, Turn
-from sides import BenchmarkFailed, Parsegate, ParseOnly, Setup, Side, Stock
+from parsegate_sides import Parsegate, ParsegateParsing
+from sides import BenchmarkFailed, Setup, Side
 from table_comparison import differences
 from turn import take_turn
 
@@ -23,6 +26,18 @@ NOT_COMPARED = {
     "log": ["*"],
     "dag": ["last_parse_duration"],
 }
+
+
+class Step(NamedTuple):
+    """What each side does in its turn.
+
+    :param numbers: of the files
+    :param counted: false to warm up
+    """
+
+    case: str
+    numbers: range
+    counted: bool
 
 
 @dataclass(frozen=True)
@@ -37,14 +52,14 @@ class Plan:
     unchanged: int
     changed: int
 
-    def steps(self) -> Iterator[tuple[str, bool]]:
-        """Case of each step, and whether it counts."""
-        yield "cold", "cold" in self.cases
-        if "unchanged" in self.cases:
-            yield "unchanged", False
-            yield from [("unchanged", True)] * self.unchanged
-        if "changed" in self.cases:
-            yield from [("changed", True)] * self.changed
+    def steps(self, folder: DagFolder) -> Iterator[Step]:
+        # What is new is found by looking into the whole folder, so all of it comes at once.
+        yield Step("cold", folder.everything, "cold" in self.cases)
+        passes = [("unchanged", False), *[("unchanged", True)] * self.unchanged] if "unchanged" in self.cases else []
+        passes += [("changed", True)] * self.changed if "changed" in self.cases else []
+        for case, counted in passes:
+            for numbers in folder.portions():
+                yield Step(case, numbers, counted)
 
 
 class Databases:
@@ -54,15 +69,16 @@ class Databases:
         _import_airflow_quietly()
         self._stock = AirflowDatabases(kind)  # pyright: ignore[reportArgumentType]
         self._ours = self._stock if kind == "sqlite" else AirflowDatabases(kind)  # pyright: ignore[reportArgumentType]
-        # A database that Airflow is started on and then leaves alone.
+        # Where nothing is stored.
         self._idle = self._stock if kind == "sqlite" else AirflowDatabases("sqlite")
 
     @contextmanager
-    def fresh(self) -> Iterator[tuple[AirflowDatabase, AirflowDatabase, AirflowDatabase]]:
-        """One for stock, one for parsegate, one for parsing alone."""
-        made = [(databases, databases.create()) for databases in (self._stock, self._ours, self._idle)]
+    def fresh(self) -> Iterator[list[AirflowDatabase]]:
+        """One for stock, one for parsegate, and two for what parses alone."""
+        makers = (self._stock, self._ours, self._idle, self._idle)
+        made = [(databases, databases.create()) for databases in makers]
         try:
-            yield tuple(database for _, database in made)
+            yield [database for _, database in made]
         finally:
             for databases, database in made:
                 databases.drop(database)
@@ -101,30 +117,32 @@ def run_round(
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="parsegate-benchmark-")))
         folder = DagFolder(directory / "dags", configuration.files, configuration.processors)
         setup = Setup(folder, directory, configuration.parsing_processes, profile.folder if profile else None)
-        stock_database, our_database, idle_database = stack.enter_context(databases.fresh())
-        sides = [Stock(setup, stock_database), Parsegate(setup, our_database), ParseOnly(setup, idle_database)]
+        stock_database, our_database, *idle_databases = stack.enter_context(databases.fresh())
+        sides: list[Side] = [
+            Stock(setup, stock_database),
+            Parsegate(setup, our_database),
+            StockParsing(setup, idle_databases[0]),
+            ParsegateParsing(setup, idle_databases[1]),
+        ]
         with ExitStack() as running:
-            for starting in (sides[:2], sides[2:]):
-                for side in starting:
-                    running.callback(side.stop)
-                    tell(f"starting {side.name}")
-                    side.start()
-                for side in starting:
-                    side.wait_until_ready()
-                    side.freeze()
-            for step, (case, counted) in enumerate(plan.steps()):
+            for side in sides:
+                running.callback(side.stop)
+                side.start_and_freeze(tell)
+            for step, (case, numbers, counted) in enumerate(plan.steps(folder)):
                 if case == "unchanged":
-                    folder.touch()
+                    folder.touch(numbers)
                 else:
-                    folder.change()
+                    folder.change(numbers)
                 # Who goes first changes, so that a drift of the machine favours nobody.
-                for side in sides[step % 3 :] + sides[: step % 3]:
+                for side in sides[step % len(sides) :] + sides[: step % len(sides)]:
 
                     def line(text: str, side: Side = side, case: str = case) -> None:
                         tell(f"{side.name}, {case}: {text}")
 
-                    with profile.of(side, case, counted) if profile else ExitStack():
-                        turn = take_turn(side, case, round_number=number, step=step, counted=counted, tell=line)
+                    with profile.of(side, case, counted) if profile else nullcontext():
+                        turn = take_turn(
+                            side, case, numbers, round_number=number, step=step, counted=counted, tell=line
+                        )
                     configuration.turns.append(turn)
                     took(turn)
                     _must_hold(side, folder)
@@ -136,13 +154,13 @@ def run_round(
 
 
 def _must_hold(side: Side, folder: DagFolder) -> None:
-    """Every DAG is there as its file says: none was left as it was before a change."""
+    """Every changed DAG is there as its file says."""
     if side.stored is None:
         return
     description = folder.description
     dags = side.stored.count("dag.description = ?", description)
     documents = side.stored.count("CAST(serialized_dag.data AS text) LIKE ?", f'%"{description}"%')
-    if not dags == documents == folder.files:
+    if not dags == documents == folder.changed_files:
         raise BenchmarkFailed(
-            f"{side.name}: of {folder.files} DAGs {dags} rows and {documents} documents have {description!r}."
+            f"{side.name}: of {folder.changed_files} DAGs {dags} rows and {documents} documents have {description!r}."
         )

@@ -12,6 +12,8 @@ SCHEDULES = ('"0 3 * * 1-5"', '"@daily"', "[Asset({asset!r})]", "None")
 """In turns: cron, daily with an outlet, an asset's, none."""
 DAILY = 1
 TASKS = 10
+PORTION = 200
+"""Files that are parsed in one turn. Turns of a few seconds let the machine drift less between the contestants."""
 
 _TEXT = """\
 from datetime import timedelta
@@ -58,6 +60,7 @@ class DagFolder:
         self.files = files
         self.bundle_names = [f"bundle_{number}" for number in range(bundles)]
         self._revision = 0
+        self._changed: set[int] = set()
         self._markers = root / "parsed"
         self._markers.mkdir(parents=True)
         for name in self.bundle_names:
@@ -73,8 +76,16 @@ class DagFolder:
         return [local_bundle(name, self._bundle(name), refresh_interval=300) for name in self.bundle_names]
 
     @property
-    def dag_ids(self) -> list[str]:
-        return [_dag_id(number) for number in range(self.files)]
+    def everything(self) -> range:
+        """The numbers of all files."""
+        return range(self.files)
+
+    def portions(self) -> list[range]:
+        """The files in portions that are parsed in one turn."""
+        return [self.everything[first : first + PORTION] for first in range(0, self.files, PORTION)]
+
+    def dag_ids(self, numbers: range) -> list[str]:
+        return [_dag_id(number) for number in numbers]
 
     @property
     def warm_up_ids(self) -> list[str]:
@@ -83,26 +94,34 @@ class DagFolder:
 
     @property
     def description(self) -> str:
-        """What every DAG describes itself as, since the last change."""
+        """What DAGs describe themselves as since the last change."""
         return f"Revision {self._revision}"
+
+    @property
+    def changed_files(self) -> int:
+        """How many files the last change has got to."""
+        return len(self._changed)
 
     def first_file(self, bundle: str) -> str:
         """The name of a file of ``bundle``."""
         return next(_file_name(number) for number in range(self.files) if self._bundle_of(number) == bundle)
 
-    def change(self) -> None:
-        """Write every file; each has another DAG than before."""
-        self._revision += 1
-        for number in range(self.files):
+    def change(self, numbers: range) -> None:
+        """Write files; each has another DAG than before. A file that was changed already begins another change."""
+        if self._changed & set(numbers) or not self._changed:
+            self._revision += 1
+            self._changed = set()
+        self._changed.update(numbers)
+        for number in numbers:
             path = self._path(number)
             # In one step, since a processor might parse half a file.
             part = path.with_suffix(".part")
             part.write_text(self._text(number, _dag_id(number)))
             part.replace(path)
 
-    def touch(self) -> None:
-        """Have every file parsed again: Airflow's processors parse what is younger than its last parse."""
-        for number in range(self.files):
+    def touch(self, numbers: range) -> None:
+        """Have files parsed again: Airflow's processors parse what is younger than its last parse."""
+        for number in numbers:
             os.utime(self._path(number))
 
     def parse_counts(self) -> dict[str, int]:
@@ -114,9 +133,9 @@ class DagFolder:
         """When its file was parsed last: all that comes after is to serialize one DAG. Seconds since the epoch."""
         return (self._markers / dag_id).stat().st_mtime
 
-    def parse_span(self) -> tuple[float, float]:
+    def parse_span(self, numbers: range) -> tuple[float, float]:
         """When the first and when the last of the latest parses ended."""
-        ended = [self.parsed_at(dag_id) for dag_id in self.dag_ids]
+        ended = [self.parsed_at(dag_id) for dag_id in self.dag_ids(numbers)]
         return min(ended), max(ended)
 
     def _bundle(self, name: str) -> Path:

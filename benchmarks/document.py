@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Template
 
 from figures import DELAY, Figure, cpu_by_role, cpu_differences, figures, growth
-from measurement import CASES, PARSEGATE, PARSING_ALONE, STOCK, Configuration, Results
+from measurement import CASES, PARSEGATE, SIDES, STOCK, Configuration, Results
 from numerals import bound, written
 from plot import plot
 
@@ -94,14 +94,14 @@ def _role_rows(results: Results, case: str) -> Iterator[list[str]]:
         if case not in configuration.cases:
             continue
         name = _name(configuration)
-        for side in (PARSING_ALONE, STOCK, PARSEGATE):
-            differences = cpu_differences(configuration, case, side)
+        for side in SIDES:
+            differences = [] if side not in (STOCK, PARSEGATE) else cpu_differences(configuration, case, side)
             roles = cpu_by_role(configuration, case, side)
             yield [
                 *name,
                 side,
                 ", ".join(f"{role} {written(milliseconds)}" for role, milliseconds in roles.items()),
-                "" if side == PARSING_ALONE else f"{written(min(differences))} to {written(max(differences))}",
+                "" if not differences else f"{written(min(differences))} to {written(max(differences))}",
             ]
             name = ["", "", ""]
 

@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any
 
 CASES = ("cold", "unchanged", "changed")
-STOCK, PARSEGATE, PARSING_ALONE = "stock", "parsegate", "parsing alone"
+STOCK, PARSEGATE = "stock", "parsegate"
+STOCK_PARSING, PARSEGATE_PARSING = "stock, parsing alone", "parsegate, parsing alone"
+SIDES = (STOCK, STOCK_PARSING, PARSEGATE, PARSEGATE_PARSING)
 CHILDREN = "children"
 """The role of the processes that parse."""
 
 
 @dataclass
 class Turn:
-    """One pass of one side over all files. Sums are over all files and processes.
+    """What one side did in one step. Sums are over all files of the step and all processes.
 
     :param case: of CASES
     :param round: which round of the configuration
-    :param step: which pass of the round; the sides take their turns in the same step
-    :param counted: false for a pass that only warms up
-    :param parses: how many files were parsed, each once
+    :param step: which step of the round; the sides take their turns in the same step
+    :param counted: false for one that only warms up
+    :param files: how many were new, touched or changed
+    :param parses: how many were parsed, each once
     :param cpu: seconds by role
     :param seconds: from the end of the first parse to the last result's time
     :param sent: bytes from the agents to the gateway
@@ -55,7 +58,7 @@ class Turn:
 
 @dataclass
 class Configuration:
-    """One database, number of files and number of processors, with all its passes."""
+    """One database, number of files and number of processors, with all its turns."""
 
     database: str
     files: int

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from figures import cpu_by_role, cpu_differences, figures
-from measurement import PARSEGATE, PARSING_ALONE, STOCK, Configuration
+from measurement import PARSEGATE, SIDES, STOCK, Configuration
 from numerals import bound, written
 from rich.console import Group
 from rich.table import Table
@@ -44,13 +44,13 @@ def _roles(configuration: Configuration) -> Table:
     for heading in ("Case", "Side", "Roles", "To store: lowest to highest"):
         table.add_column(heading)
     for case in configuration.cases:
-        for side in (PARSING_ALONE, STOCK, PARSEGATE):
+        for side in SIDES:
             roles = cpu_by_role(configuration, case, side)
-            differences = cpu_differences(configuration, case, side)
+            differences = [] if side not in (STOCK, PARSEGATE) else cpu_differences(configuration, case, side)
             table.add_row(
                 case,
                 side,
                 ", ".join(f"{role} {written(value)}" for role, value in roles.items()),
-                "" if side == PARSING_ALONE else f"{written(min(differences))} to {written(max(differences))}",
+                "" if not differences else f"{written(min(differences))} to {written(max(differences))}",
             )
     return table

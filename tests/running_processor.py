@@ -69,6 +69,7 @@ class RunningProcessor:
     environment: dict[str, str] = field(default_factory=dict)
     arguments: list[str] = field(default_factory=list)
     hostname: str = "processor.test"
+    command: list[str] = field(default_factory=lambda: PARSEGATE)
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -143,7 +144,7 @@ class RunningProcessor:
             identity = {"user": self.uid, "group": self.uid, "extra_groups": []}
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
-                [*PARSEGATE, "dag-processor", *self.arguments, *arguments],
+                [*self.command, "dag-processor", *self.arguments, *arguments],
                 env=self.process_environment,
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,

@@ -79,14 +79,15 @@ def measured(tmp_path: Path) -> Path:
             "seconds": 10.0,
             "statements": statements,
             "sent": 5000 if side == "parsegate" else 0,
-            "delay": None if side == "parsing alone" else 1.0,
+            "delay": 1.0 if side in ("stock", "parsegate") else None,
         }
 
     turns = [
         one
         for step in (1, 2)
         for one in (
-            turn("parsing alone", step, 0, manager=1.0, children=2.0 + step),
+            turn("stock, parsing alone", step, 0, manager=1.0, children=2.0 + step),
+            turn("parsegate, parsing alone", step, 0, manager=0.9, children=2.0 + step),
             turn("stock", step, 2000, manager=3.0, children=2.0 + step),
             turn("parsegate", step, 10, manager=1.0, children=2.0 + step, agent=0.05, gateway=0.15),
         )
@@ -106,6 +107,7 @@ def test_the_page_says_what_was_measured_beyond_parsing_alone(measured: Path, tm
     text = page.read_text()
     # Of 3 and 0.2 seconds for 100 files, one went into the managers that parse.
     assert "| CPU to store, ms | 20.0 | 2.00 | 0.100 |" in text
+    assert "| CPU beyond its own parsing, ms | 20.0 | 3.00 | 0.150 |" in text
     assert "| SQL statements | 20.0 | 0.100 | 0.005 |" in text
     assert "| bytes on the wire | – | 50.0 | – |" in text
     assert "| unchanged file: CPU to store, ms (parsegate / stock) | 0.100 | ≤ 0.12 | ≤ 0.05 | required |" in text
