@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -36,7 +37,7 @@ class Gateway:
         from parsegate.gateway.tokens import TokenMinter
 
         self.database = database
-        self.app = create_app(schema)
+        self.app = create_app(schema or _contract())
         self.http = TestClient(self.app, base_url="http://gateway", follow_redirects=False)
         self._minter = TokenMinter()
 
@@ -88,6 +89,15 @@ class Gateway:
 
         principal = Principal(kind=TokenKind[kind], subject=subject, bundles=frozenset(bundles), job_id=job_id)
         return self._minter.mint(principal, lifetime)[0]
+
+
+@cache
+def _contract() -> BaseSchema:
+    """Building it takes longer than most tests; a gateway builds it once, too."""
+    from parsegate.gateway.limits import EXTENSIONS
+    from parsegate.schema.root import build_schema
+
+    return build_schema(EXTENSIONS)
 
 
 def _payload(operation: Operation) -> dict[str, Any]:

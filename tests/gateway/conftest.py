@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from airflow_database import AirflowDatabase
+from airflow_database import AirflowDatabase, AirflowDatabases
 from gateway_app import Gateway
 from running_gateway import RunningGateway
 from running_gateway import running_gateway as serving
@@ -23,11 +22,15 @@ def small_gateway(airflow_database: AirflowDatabase) -> Iterator[Gateway]:
     gateway.close()
 
 
-@pytest.fixture
-def running_gateway(airflow_database: AirflowDatabase, tmp_path: Path) -> Iterator[RunningGateway]:
-    """A real ``parsegate serve`` with the whole contract, on a fresh database."""
-    with serving(airflow_database, tmp_path) as gateway:
+@pytest.fixture(scope="session")
+def running_gateway(
+    airflow_databases: AirflowDatabases, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RunningGateway]:
+    """A real ``parsegate serve`` with the whole contract, on a database to which nobody writes."""
+    database = airflow_databases.create()
+    with serving(database, tmp_path_factory.mktemp("gateway")) as gateway:
         yield gateway
+    airflow_databases.drop(database)
 
 
 @pytest.fixture(scope="session")
