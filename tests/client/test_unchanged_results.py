@@ -224,6 +224,17 @@ def test_results_are_gathered_until_something_else_has_to_go(served: FaultyGatew
     assert len(served.asked("UpdateBundleStates")) == 2
 
 
+def test_a_full_batch_waits_for_nothing(served: FaultyGateway, start_agent: StartAgent):
+    agent = start_agent(gather_time=ENDLESS)
+    agent.start("dags")
+    files = [f"{number}.py" for number in range(LIMITS.others)]
+    for file in files:
+        agent.manager.send(parse_result(file, timed_out=True))
+    for _ in files:
+        agent.manager.expect(protocol.ResultSettled)
+    assert requests(served) == [{"in full": files}]
+
+
 def test_what_was_gathered_is_delivered_at_the_end(served: FaultyGateway, start_agent: StartAgent):
     agent = start_agent(gather_time=ENDLESS)
     agent.start("dags")
