@@ -25,7 +25,6 @@ from .ledger import FileStatus
 from .receipts import Receipt, ReceiptStatus, first_answer, refused
 from .refusals import Refusal, RefusalReason
 from .result_groups import grouped
-from .shared_writes import NotTogether
 from .unstorable import lies_in_the_document, unstorable
 
 if TYPE_CHECKING:
@@ -70,9 +69,6 @@ def _record_group(
     if len(group) > 1:
         try:
             return _record_once(transaction, principal, group)
-        except NotTogether as not_together:
-            log.debug("Results of bundle %s are stored apart: %s", group[0].result.bundle_name, not_together)
-            apart = not_together.apart
         except Exception as error:  # whatever it is, it may be the fault of one; stored by itself, it is told
             log.warning(
                 "Request %s: %d results of bundle %s are stored one by one, because together they failed: %s: %s",
@@ -82,24 +78,7 @@ def _record_group(
                 type(error).__name__,
                 str(error.__cause__ or error).partition("\n")[0][:500],
             )
-            apart = []
-        if apart:
-            return [
-                receipt
-                for part in _parts(group, apart)
-                for receipt in _record_group(transaction, principal, part, request_id)
-            ]
     return [record(transaction, principal, attempt.result, request_id=request_id) for attempt in group]
-
-
-def _parts(group: Sequence[Attempt], apart: Sequence[Attempt]) -> list[list[Attempt]]:
-    """``group`` in order, with each of ``apart`` in a part of its own."""
-    parts: list[list[Attempt]] = [[]]
-    for attempt in group:
-        parts += [[attempt], []] if attempt in apart else []
-        if attempt not in apart:
-            parts[-1].append(attempt)
-    return [part for part in parts if part]
 
 
 def record(transaction: Transaction, principal: Principal, result: ParseResult, *, request_id: str) -> Receipt:
@@ -170,7 +149,7 @@ def _record_once(transaction: Transaction, principal: Principal, attempts: Seque
     """Record attempts at different files of one bundle in one transaction.
 
     :raises Refusal: Airflow could not store the only one of them that was to be stored
-    :raises NotTogether: those that were to be stored can't be stored together
+    :raises Exception: of several, whatever keeps them from being stored together
     """
     with transaction() as session:
         try:

@@ -99,5 +99,5 @@ def _keeps_to_itself(attempt: Attempt) -> bool:
     except Exception:  # a decoder raises anything; stored by itself, the result is refused for it
         log.debug("%s of bundle %s can't be decoded", result.relative_fileloc, result.bundle_name, exc_info=True)
         return False
-    # Triggers are given to an asset, and taken from one that nobody is scheduled by, in each call anew.
+    # An asset gets its triggers, and loses them when nobody is scheduled by it, in each call anew.
     return not any(asset.watchers for asset in assets)

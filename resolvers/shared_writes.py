@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.dag_processing import collection
 from airflow.dag_processing.collection import AssetModelOperation, DagModelOperation
-from airflow.models.asset import AssetModel, AssetWatcherModel, DagScheduleAssetReference
 from airflow.models.serialized_dag import SerializedDagModel
-from sqlalchemy import or_, select, tuple_
 
 from . import latest_runs
 from .decoded_dag import DecodedDag, has_deadline
@@ -41,14 +39,7 @@ _ImportErrors = Iterable[tuple[tuple[str, str], str]]
 
 
 class NotTogether(Exception):
-    """These results can't share a call after all; nothing of them was written.
-
-    :param apart: those that are to blame
-    """
-
-    def __init__(self, message: str, apart: Sequence[Attempt]) -> None:
-        super().__init__(message)
-        self.apart = apart
+    """These results can't share a call after all."""
 
 
 @dataclass
@@ -98,34 +89,7 @@ class NoImportErrors(dict[tuple[str, str], str]):
 
     def update(self, errors: _ImportErrors) -> None:  # type: ignore[override]
         for (_, relative_fileloc), _ in errors:
-            raise NotTogether(f"Airflow could not serialize a DAG of {relative_fileloc}.", [])
-
-
-def require_no_watchers(session: Session, attempts: Sequence[Attempt]) -> None:
-    """Assets with watchers are looked at anew in each call, in the light of what was written before it.
-
-    :raises NotTogether: some of ``attempts`` mention such an asset, or have DAGs that are scheduled by one
-    """
-    keys = {key for attempt in attempts for key in attempt.assets.assets}
-    dag_ids = {dag.dag_id for attempt in attempts for dag in attempt.dags}
-    watched = session.execute(
-        select(AssetModel.name, AssetModel.uri, DagScheduleAssetReference.dag_id)
-        .join(AssetWatcherModel, AssetWatcherModel.asset_id == AssetModel.id)
-        .outerjoin(DagScheduleAssetReference, DagScheduleAssetReference.asset_id == AssetModel.id)
-        .where(or_(tuple_(AssetModel.name, AssetModel.uri).in_(keys), DagScheduleAssetReference.dag_id.in_(dag_ids)))
-    ).all()
-    if not watched:
-        return
-    assets = {(row.name, row.uri) for row in watched}
-    scheduled = {row.dag_id for row in watched}
-    raise NotTogether(
-        "They mention assets that are watched.",
-        [
-            attempt
-            for attempt in attempts
-            if assets & attempt.assets.assets.keys() or any(dag.dag_id in scheduled for dag in attempt.dags)
-        ],
-    )
+            raise NotTogether(f"Airflow could not serialize a DAG of {relative_fileloc}.")
 
 
 def _merged(operations: Sequence[AssetModelOperation]) -> AssetModelOperation:
