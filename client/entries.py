@@ -126,7 +126,7 @@ class Entry:
     def inherit(self, older: Entry) -> None:
         """Take the place of an older entry; what it alone knew must not be lost with it."""
         self.lease_ids.extend(lease_id for lease_id in older.lease_ids if lease_id not in self.lease_ids)
-        self.waits_until = 0.0 if self.lease_ids else min(self.waits_until, older.waits_until)
+        self.waits_until = min(self.waits_until, older.waits_until)
         if self.key == older.key and not older.unchanged:
             self.unchanged = False
         if self.key[0] != "BundleRefreshed":

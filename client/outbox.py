@@ -127,11 +127,10 @@ class Outbox:
         return replaced
 
     def want(self, entries: Iterable[Entry]) -> list[Entry]:
-        """Put results back in front that have to be sent in full, at once. Returns as :meth:`restore` does."""
+        """Put results back in front that have to be sent in full. Returns as :meth:`restore` does."""
         wanted = list(entries)
         for entry in wanted:
             entry.unchanged = False
-            entry.waits_until = 0.0
         return self.restore(wanted)
 
     def defer(self, entry: Entry, until: float) -> list[Entry]:
