@@ -9,27 +9,23 @@ gives the same imprint, then writing it again would change nothing but what Airf
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from airflow.configuration import conf
-from airflow.dag_processing.collection import (
-    _find_all_asset_aliases,  # pyright: ignore[reportPrivateUsage]
-)
-from airflow.models.serialized_dag import SerializedDagModel
 
 from . import schedules, written_rows
+from .decoded_dag import has_deadline
 from .writer_epoch import writer_epoch
 from .written_rows import WARNING_TYPES, DagRows, WrittenRows
 
 if TYPE_CHECKING:
-    from airflow.serialization.serialized_objects import LazyDeserializedDAG
     from sqlalchemy.orm import Session
 
+    from .attempts import Attempt
     from .ledger import FileKey
-    from .parse_result import ParseResult
     from .tables import ParsedFile
 
 
@@ -70,36 +66,30 @@ def current(session: Session, written: Mapping[FileKey, Written]) -> dict[FileKe
     return {key: _imprint(key, file, rows, epoch) for key, file in written.items()}
 
 
-def remember(
-    session: Session, stored: Sequence[tuple[ParsedFile, ParseResult, Collection[LazyDeserializedDAG]]]
-) -> None:
-    """Note in the ledger's rows what these results left, as far as they can be recognised when they come again.
+def remember(session: Session, stored: Mapping[Attempt, ParsedFile]) -> None:
+    """Note in the ledger what these results left, as far as they can be recognised when they come again.
 
-    :param stored: the row of each file, the result that was just written in this transaction, and its DAGs
+    :param stored: attempts that were just written in this transaction, each with the row of its file
     """
-    written = {
-        (entry.bundle_name, entry.relative_fileloc): _written(result, dags)
-        for entry, result, dags in stored
-        if _recognisable(result, dags)
-    }
+    written = {attempt.file: _written(attempt) for attempt in stored if _recognisable(attempt)}
     imprints = current(session, written)
-    for entry, result, dags in stored:
-        key = (entry.bundle_name, entry.relative_fileloc)
-        imprint = imprints.get(key)
-        recognised = imprint is not None and imprint.digest is not None and _is_there(dags, imprint)
-        entry.fingerprint = result.fingerprint if recognised else None
+    for attempt, entry in stored.items():
+        imprint = imprints.get(attempt.file)
+        recognised = imprint is not None and imprint.digest is not None and _is_there(attempt, imprint)
+        entry.fingerprint = attempt.result.fingerprint if recognised else None
         entry.imprint = imprint.digest if imprint and recognised else None
-        entry.written = msgspec.to_builtins(written[key]) if recognised else None
+        entry.written = msgspec.to_builtins(written[attempt.file]) if recognised else None
 
 
-def _recognisable(result: ParseResult, dags: Collection[LazyDeserializedDAG]) -> bool:
+def _recognisable(attempt: Attempt) -> bool:
     """Whether rows alone can tell that writing this result again would change nothing."""
+    result, dags = attempt.result, attempt.dags
     if result.fingerprint is None:
         return False
     if "FabAuthManager" in conf.get("core", "auth_manager"):
         # Airflow synchronises permissions at every parse, in tables of another provider.
         return False
-    if any(dag.data["dag"].get("deadline") for dag in dags):
+    if any(has_deadline(dag.data) for dag in dags):
         # Airflow compares deadlines with the alerts that were made of them, one by one.
         return False
     dag_ids = {dag.dag_id for dag in dags}
@@ -112,17 +102,17 @@ def _recognisable(result: ParseResult, dags: Collection[LazyDeserializedDAG]) ->
     )
 
 
-def _written(result: ParseResult, dags: Collection[LazyDeserializedDAG]) -> Written:
+def _written(attempt: Attempt) -> Written:
     return Written(
-        dags={dag.dag_id: schedules.note(dag) for dag in dags},
-        asset_aliases=sorted({alias.name for alias in _find_all_asset_aliases(dags)}),
-        import_error=bool(result.import_errors),
+        dags={dag.dag_id: schedules.note(dag) for dag in attempt.dags},
+        asset_aliases=sorted(attempt.assets.asset_aliases),
+        import_error=bool(attempt.result.import_errors),
     )
 
 
-def _is_there(dags: Collection[LazyDeserializedDAG], imprint: Imprint) -> bool:
+def _is_there(attempt: Attempt, imprint: Imprint) -> bool:
     # ``min_serialized_dag_update_interval`` can have left an older document in place.
-    return all(imprint.dags[dag.dag_id].version.dag_hash == SerializedDagModel.hash(dag.data) for dag in dags)
+    return all(imprint.dags[dag.dag_id].version.dag_hash == dag.hash for dag in attempt.dags)
 
 
 def _imprint(key: FileKey, written: Written, rows: WrittenRows, epoch: str) -> Imprint:

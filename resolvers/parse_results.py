@@ -239,7 +239,7 @@ def _remember(session: Session, judgement: Judgement) -> list[Attempt]:
     """Let what was written be recognised when it comes again; the attempts with which that is possible."""
     stored = {attempt: judgement.entries[attempt.file] for attempt in judgement.storable}
     if stored:
-        imprints.remember(session, [(entry, attempt.result, attempt.dags) for attempt, entry in stored.items()])
+        imprints.remember(session, stored)
     return [attempt for attempt, entry in stored.items() if entry.imprint is not None]
 
 

@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow._shared.timezones.timezone import coerce_datetime, utcnow
-from airflow.dag_processing.collection import (
-    _build_latest_run_load_options,  # pyright: ignore[reportPrivateUsage]
-)
-from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.enums import Encoding
@@ -28,20 +24,16 @@ from airflow.timetables._cron import CronMixin
 from airflow.timetables.base import DagRunInfo, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
-from airflow.utils.types import DagRunType
 from cachetools import LRUCache
-from sqlalchemy import func, select
-from sqlalchemy.orm import aliased
+
+from . import latest_runs
 
 if TYPE_CHECKING:
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
     from airflow.timetables.base import Timetable
-    from sqlalchemy import ColumnElement, ScalarSelect
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
-
-_AUTOMATED = (DagRunType.BACKFILL_JOB, DagRunType.SCHEDULED)
 
 
 class Schedule(NamedTuple):
@@ -131,59 +123,15 @@ def next_runs(
 
     :param max_active_runs: of each DAG, from its row
     """
-    schedulable = {dag_id for dag_id, schedule in schedules.items() if schedule.timetable.can_be_scheduled}
-    partitioned = {dag_id for dag_id in schedulable if schedules[dag_id].timetable.partitioned}
-    latest = {
-        **_runs(session, schedulable - partitioned, DagRun.logical_date == _latest_logical_date()),
-        **_runs(session, partitioned, DagRun.id == _latest_partition()),
+    schedulable = {
+        dag_id: schedule.timetable for dag_id, schedule in schedules.items() if schedule.timetable.can_be_scheduled
     }
-    active: dict[str, int] = {}
-    if schedulable:
-        active = DagRun.active_runs_of_dags(dag_ids=schedulable, exclude_backfill=True, session=session)
+    latest = latest_runs.read(session, {dag_id: timetable.partitioned for dag_id, timetable in schedulable.items()})
+    active = latest_runs.count_active(session, schedulable)
     return {
         dag_id: _next_run(dag_id, schedule, latest.get(dag_id), active.get(dag_id, 0) >= max_active_runs[dag_id])
         for dag_id, schedule in schedules.items()
     }
-
-
-def _runs(session: Session, dag_ids: Collection[str], is_latest: ColumnElement[bool]) -> dict[str, DagRun]:
-    """The one run of each DAG that ``is_latest``."""
-    if not dag_ids:
-        return {}
-    runs = session.scalars(
-        select(DagRun)
-        .join(DagModel, DagModel.dag_id == DagRun.dag_id)
-        .where(DagModel.dag_id.in_(dag_ids), is_latest)
-        .options(_build_latest_run_load_options())
-    )
-    return {run.dag_id: run for run in runs}
-
-
-# Both are correlated: an index then gives the latest run of each DAG, and the others are not read.
-
-
-def _latest_logical_date() -> ScalarSelect[Any]:
-    """As ``_get_latest_runs_stmt`` of ``airflow/dag_processing/collection.py``, of the row of ``dag`` around it."""
-    run = aliased(DagRun)
-    return (
-        select(func.max(run.logical_date))
-        .where(run.dag_id == DagModel.dag_id, run.run_type.in_(_AUTOMATED))
-        .correlate(DagModel)
-        .scalar_subquery()
-    )
-
-
-def _latest_partition() -> ScalarSelect[Any]:
-    """As ``_get_latest_runs_stmt_partitioned``, likewise."""
-    run = aliased(DagRun)
-    return (
-        select(run.id)
-        .where(run.dag_id == DagModel.dag_id, run.run_type.in_(_AUTOMATED), run.partition_key.is_not(None))
-        .order_by(run.partition_date.is_(None), run.partition_date.desc(), run.run_after.desc())
-        .limit(1)
-        .correlate(DagModel)
-        .scalar_subquery()
-    )
 
 
 def _next_run(dag_id: str, schedule: Schedule, latest: DagRun | None, exceeds: bool) -> NextRun:
