@@ -230,6 +230,8 @@ def test_a_full_batch_waits_for_nothing(served: FaultyGateway, start_agent: Star
     files = [f"{number}.py" for number in range(LIMITS.others)]
     for file in files:
         agent.manager.send(parse_result(file, timed_out=True))
+        if file == files[0]:
+            time.sleep(0.3)  # now the agent waits for more
     for _ in files:
         agent.manager.expect(protocol.ResultSettled)
     assert requests(served) == [{"in full": files}]
