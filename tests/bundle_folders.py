@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
+import dag_files
 from airflow_database import AIRFLOW_HOME
 from parsed_files import ParsedFile
 
@@ -18,6 +19,9 @@ FOLDER = AIRFLOW_HOME / "bundles"
 def write_sources(files: Iterable[ParsedFile]) -> None:
     """Put the source code of these files on the disk, where Airflow's own processor reads it from."""
     for file in files:
+        if file.archive is not None:
+            dag_files.write_zip(Path(file.bundle_path) / file.relative_fileloc, **file.archive)
+            continue
         for fileloc, text in file.sources.items():
             path = Path(fileloc)
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -156,6 +156,7 @@ class GatewaySide:
         self.wanted: list[str] = []
         self._deliver = deliver
         self._orders = orders
+        self._inside: dict[tuple[str, str], list[str]] = {}
         self._sequence = 0
         self._processor = RegisteredProcessor(gateway, hostname=HOSTNAME, unixname=USER)
 
@@ -167,6 +168,9 @@ class GatewaySide:
 
     def store(self, files: Sequence[ParsedFile]) -> list[str]:
         self._sequence += 1
+        for file in files:
+            inside = [f"{file.relative_fileloc}/{name}.py" for name in file.archive or ()]
+            self._inside[file.bundle_name, file.relative_fileloc] = inside or [file.relative_fileloc]
         outcomes = self._deliver(self.processor, files, self._sequence)
         self._orders.append(sorted(range(len(files)), key=lambda number: outcomes[number].get("turn", 0)))
         self.wanted = [
@@ -183,9 +187,9 @@ class GatewaySide:
         assert outcome["status"] == "ACCEPTED", outcome
 
     def reconcile(self, bundle_name: str, files: Sequence[str]) -> None:
-        self._send(
-            "ReconcileBundle", {"bundleName": bundle_name, "files": list(files), "observedFilelocs": list(files)}
-        )
+        # As the manager's _get_observed_filelocs, which looks into zips.
+        observed = [inside for path in files for inside in self._inside.get((bundle_name, path), [path])]
+        self._send("ReconcileBundle", {"bundleName": bundle_name, "files": list(files), "observedFilelocs": observed})
 
     def deactivate_stale(self) -> None:
         from airflow.configuration import conf
