@@ -123,7 +123,6 @@ def test_nothing_is_accepted_that_is_not_committed(
     """One file can't be stored, whenever its turn comes; the group is rolled back, and the others are stored alone."""
     from airflow import settings
     from airflow.serialization.definitions.dag import SerializedDAG
-    from sqlalchemy import event
     from sqlalchemy.exc import OperationalError
 
     write = SerializedDAG.bulk_write_to_db.__func__  # type: ignore[attr-defined]
@@ -136,18 +135,22 @@ def test_nothing_is_accepted_that_is_not_committed(
         if doomed and fails_at == "the call":
             raise OperationalError("UPDATE dag", {}, Exception("deadlock detected"))
 
-    def fail_to_commit(_: Any) -> None:
+    dialect = settings.get_engine().dialect
+    commit = dialect.do_commit
+
+    def fail_to_commit(connection: Any) -> None:
         nonlocal doomed
         if doomed and fails_at == "the commit":
             doomed = False
-            raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+            connection.rollback()
+            raise dialect.dbapi.OperationalError("disk I/O error")
+        commit(connection)
 
     monkeypatch.setattr(SerializedDAG, "bulk_write_to_db", classmethod(fail))
-    event.listen(settings.get_engine(), "commit", fail_to_commit)
+    monkeypatch.setattr(dialect, "do_commit", fail_to_commit)
     items = [as_input(file) for file in (A, B, C)]
     with caplog.at_level(logging.WARNING, logger=LOGGER):
         outcomes = processor.record(*items)
-    event.remove(settings.get_engine(), "commit", fail_to_commit)
 
     assert [outcome["status"] for outcome in outcomes] == ["ACCEPTED", "FAILED", "ACCEPTED"]
     assert active_dags() == {"a": "dags", "c": "dags"}
