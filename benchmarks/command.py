@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cases", type=_words, default=list(CASES), help="default: cold,unchanged,changed")
     parser.add_argument("--rounds", type=int, help="each on fresh databases (default: 3; 1 from 1,000 files on)")
     parser.add_argument(
-        "--unchanged", type=int, help="passes of a round that count (default: 3; 2 from 1,000 files on)"
+        "--unchanged", type=int, help="passes of a round that count (default: 3; 1 from 1,000 files on)"
     )
     parser.add_argument("--changed", type=int, help="passes of a round (default: 2; 1 from 1,000 files on)")
     parser.add_argument("--parsing-processes", type=int, help="of each processor (default: 2; 1 with several of them)")

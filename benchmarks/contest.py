@@ -44,7 +44,7 @@ class Step(NamedTuple):
 class Plan:
     """How much is measured.
 
-    :param unchanged: passes over unchanged files in each round; one more goes before them and is not counted
+    :param unchanged: passes over unchanged files in each round; a portion goes before them and is not counted
     :param changed: passes over changed files in each round
     """
 
@@ -55,11 +55,12 @@ class Plan:
     def steps(self, folder: DagFolder) -> Iterator[Step]:
         # What is new is found by looking into the whole folder, so all of it comes at once.
         yield Step("cold", folder.everything, "cold" in self.cases)
-        passes = [("unchanged", False), *[("unchanged", True)] * self.unchanged] if "unchanged" in self.cases else []
-        passes += [("changed", True)] * self.changed if "changed" in self.cases else []
-        for case, counted in passes:
-            for numbers in folder.portions():
-                yield Step(case, numbers, counted)
+        portions = folder.portions()
+        if "unchanged" in self.cases:
+            yield Step("unchanged", portions[0], False)
+            yield from [Step("unchanged", numbers, True) for _ in range(self.unchanged) for numbers in portions]
+        if "changed" in self.cases:
+            yield from [Step("changed", numbers, True) for _ in range(self.changed) for numbers in portions]
 
 
 class Databases:

@@ -18,16 +18,17 @@ OURS = ("parsegate.", "airflow.", "__main__.")
 
 
 class Profile:
-    """Samples of the turns of one side in one case, in ``folder``: ``<process>-<pid>.folded`` for each process.
+    """Samples of the turns of one side in one case, in ``folder``.
 
-    A file has lines ``frame;frame;frame microseconds``, as flame graphs are made from.
+    ``<process>-<pid>.folded`` has lines ``frame;frame;frame microseconds``, as flame graphs are made from;
+    ``<process>-<pid>.statements`` the SQL statements of each turn, each with how often.
     """
 
     def __init__(self, folder: Path, side: str, case: str) -> None:
         self.folder = folder
         self._wanted = (side, case)
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob("*.folded"):
+        for old in (*folder.glob("*.folded"), *folder.glob("*.statements")):
             old.unlink()
         (folder / SWITCH).write_bytes(b"\0")
 
@@ -53,7 +54,9 @@ class Profile:
 
     def summary(self, functions: int = 20) -> str:
         """By process, what used most CPU time: functions by themselves, ours and Airflow's with all their calls."""
-        return "\n".join(_summary(path, functions) for path in sorted(self.folder.glob("*.folded")))
+        parts = [_summary(path, functions) for path in sorted(self.folder.glob("*.folded"))]
+        parts += [_statements(path) for path in sorted(self.folder.glob("*.statements")) if path.stat().st_size]
+        return "\n".join(parts)
 
 
 def _summary(path: Path, functions: int) -> str:
@@ -74,3 +77,12 @@ def _summary(path: Path, functions: int) -> str:
     for name in sorted(shown, key=lambda name: (-with_calls[name], -own[name])):
         lines.append(f"  {own[name] / total:6.1%} {with_calls[name] / total:6.1%}  {name}")
     return "\n".join(lines)
+
+
+def _statements(path: Path) -> str:
+    numbers: Counter[str] = Counter()
+    for line in path.read_text().splitlines():
+        number, _, text = line.partition(" ")
+        numbers[text] += int(number)
+    lines = [f"  {number:6}  {text[:150]}" for text, number in numbers.most_common(25)]
+    return "\n".join([f"{path.stem}: {sum(numbers.values())} SQL statements", *lines])

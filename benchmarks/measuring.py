@@ -60,7 +60,7 @@ def _measure(
     rounds = arguments.rounds or (1 if few else 3)
     plan = Plan(
         tuple(arguments.cases),
-        unchanged=arguments.unchanged or (1 if arguments.quick else 2 if few else 3),
+        unchanged=arguments.unchanged or (1 if few else 3),
         changed=arguments.changed or (1 if few else 2),
     )
 

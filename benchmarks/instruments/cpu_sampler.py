@@ -3,7 +3,7 @@
 A thread of its own looks at all others every millisecond and books the CPU time that each has used since on the
 stack that it finds. Unlike a profiler that is called for every function, it makes no code slower than other code. When
 the switch goes off, the sums are written as lines ``frame;frame;frame microseconds``, the format that flame graphs are
-made from.
+made from. The texts of SQL statements that were counted meanwhile are written beside them, each with how often.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from types import FrameType
 
 SWITCH = "switch"
@@ -22,15 +23,18 @@ SWITCH_INTERVAL = 0.0002
 where it lets go by itself, when it waits for something."""
 
 
-def install(folder: str, command: str) -> None:
-    """Watch the switch in ``folder`` from now on."""
+def install(folder: str, command: str, statements: Counter[str]) -> None:
+    """Watch the switch in ``folder`` from now on.
+
+    :param statements: how often each text was counted so far
+    """
     path = os.path.join(folder, SWITCH)
     if not os.path.exists(path):
         return
     with open(path, "rb") as file:
         switch = mmap.mmap(file.fileno(), 1, access=mmap.ACCESS_READ)
-    output = os.path.join(folder, f"{_name(command)}-{os.getpid()}.folded")
-    threading.Thread(target=_watch, args=(switch, output), name="sampler", daemon=True).start()
+    output = os.path.join(folder, f"{_name(command)}-{os.getpid()}")
+    threading.Thread(target=_watch, args=(switch, output, statements), name="sampler", daemon=True).start()
 
 
 def _name(command: str) -> str:
@@ -40,8 +44,9 @@ def _name(command: str) -> str:
     return "process"
 
 
-def _watch(switch: mmap.mmap, output: str) -> None:
+def _watch(switch: mmap.mmap, output: str, statements: Counter[str]) -> None:
     own = threading.get_ident()
+    before: Counter[str] = Counter()
     used: dict[int, int] = {}
     sums: dict[str, int] = {}
     was_on = False
@@ -49,11 +54,14 @@ def _watch(switch: mmap.mmap, output: str) -> None:
         on = switch[0] == 1
         if on and not was_on:
             sys.setswitchinterval(SWITCH_INTERVAL)
+            before = statements.copy()
         if on:
             _sample(own, used, sums, book=was_on)
         elif was_on:
-            with open(output, "w") as file:
+            with open(f"{output}.folded", "w") as file:
                 file.writelines(f"{stack} {nanoseconds // 1000}\n" for stack, nanoseconds in sums.items())
+            with open(f"{output}.statements", "a") as file:
+                file.writelines(f"{number} {text}\n" for text, number in (statements - before).most_common())
         was_on = on
         time.sleep(INTERVAL if on else 0.1)
 

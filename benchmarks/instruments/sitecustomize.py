@@ -6,13 +6,18 @@ without them nothing happens.
 
 import os
 import sys
+from collections import Counter
 
-if folder := os.environ.get("PARSEGATE_BENCHMARK_COUNTS"):
+counts = os.environ.get("PARSEGATE_BENCHMARK_COUNTS")
+profile = os.environ.get("PARSEGATE_BENCHMARK_PROFILE")
+texts: Counter[str] = Counter()
+
+if counts:
     import statement_counter
 
-    statement_counter.install(folder)
+    statement_counter.install(counts, texts if profile else None)
 
-if folder := os.environ.get("PARSEGATE_BENCHMARK_PROFILE"):
+if profile:
     import cpu_sampler
 
-    cpu_sampler.install(folder, " ".join(sys.orig_argv[1:]))
+    cpu_sampler.install(profile, " ".join(sys.orig_argv[1:]), texts)

@@ -13,14 +13,18 @@ from __future__ import annotations
 import mmap
 import os
 import threading
+from collections import Counter
 from typing import Any
 
 COUNTS = ("statements", "commits")
 _PSYCOPG2_STATUS_READY = 1
 
 
-def install(folder: str) -> None:
-    """Count from now on, in a file of this process's own in ``folder``."""
+def install(folder: str, texts: Counter[str] | None = None) -> None:
+    """Count from now on, in a file of this process's own in ``folder``.
+
+    :param texts: to count each text in, too
+    """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
@@ -33,6 +37,8 @@ def install(folder: str) -> None:
         number = executions(parameters, executemany=executemany)
         with lock:
             counts[0] += number
+        if texts is not None:
+            texts[" ".join(text.split())[:300]] += number
 
     def commit(connection: Any) -> None:
         if _in_transaction(connection.connection.dbapi_connection):
