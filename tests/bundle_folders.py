@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,14 +35,18 @@ def remove() -> None:
 VARIABLE = "AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST"
 
 
-def configure_bundles(names: Iterable[str]) -> None:
-    """Airflow's bundle configuration: these, and no others. The gateway has none of its own."""
+def configure_bundles(names: Iterable[str], teams: Mapping[str, str] | None = None) -> None:
+    """Airflow's bundle configuration: these, and no others. The gateway has none of its own.
+
+    :param teams: by bundle, the team that it belongs to
+    """
     os.environ[VARIABLE] = json.dumps(
         [
             {
                 "name": name,
                 "classpath": "airflow.dag_processing.bundles.local.LocalDagBundle",
                 "kwargs": {"path": str(FOLDER / name)},
+                "team_name": (teams or {}).get(name),
             }
             for name in names
         ]

@@ -100,14 +100,34 @@ class PurgeWarnings:
         side.purge_warnings()
 
 
+class InFull(Parse):
+    """These files are parsed, and nothing that is known of them makes up for their results."""
+
+    def take(self, side: Side, clock: time_machine.Traveller) -> object:
+        told = super().take(side, clock)
+        if side.wanted is not None:
+            unexpected = {file.path for file in self.files} - set(side.wanted)
+            assert not unexpected, f"not needed in full: {unexpected}"
+        return told
+
+
 @dataclass(frozen=True)
 class SyncBundles:
-    """The processor starts anew with these bundles."""
+    """The processor's bundles are these, and some of them belong to teams."""
 
     names: tuple[str, ...]
+    teams: tuple[tuple[str, str], ...] = ()
 
     def take(self, side: Side, clock: time_machine.Traveller) -> None:
-        side.sync_bundles(self.names)
+        side.sync_bundles(self.names, dict(self.teams))
+
+
+@dataclass(frozen=True)
+class Restart:
+    """The processor starts anew."""
+
+    def take(self, side: Side, clock: time_machine.Traveller) -> None:
+        side.restart()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ of parsing are delivered to the gateway is one function, a :data:`Delivery` of :
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +20,7 @@ from registered_processor import RegisteredProcessor
 if TYPE_CHECKING:
     from gateway_app import Gateway
 
+NO_TEAMS: Mapping[str, str] = {}
 HOSTNAME, USER = "processor-1.example.com", "dags"
 
 
@@ -26,8 +28,11 @@ class Side(Protocol):
     """What a processor does with a database."""
 
     is_stock: bool
-    wanted: list[str]
-    """Files that were named by their fingerprints when results were last stored, but were needed in full."""
+    at_the_end: ExitStack
+    """What steps leave to be undone when the sequence is over."""
+    wanted: list[str] | None
+    """Files that were named by their fingerprints when results were last stored, but were needed in full; None when no
+    file was named so."""
 
     def store(self, files: Sequence[ParsedFile]) -> list[str]:
         """Store what parsing these files gave, in order; for each file the reason why nothing was stored, or ''."""
@@ -45,8 +50,15 @@ class Side(Protocol):
 
     def purge_warnings(self) -> None: ...
 
-    def sync_bundles(self, names: Sequence[str]) -> None:
-        """These bundles are configured, and no others."""
+    def sync_bundles(self, names: Sequence[str], teams: Mapping[str, str] = NO_TEAMS) -> None:
+        """These bundles are configured, and no others.
+
+        :param teams: by bundle, the team that it belongs to
+        """
+        ...
+
+    def restart(self) -> None:
+        """The processor starts anew, as its supervisor makes it when it has ended."""
         ...
 
     def refreshed(self, bundle_name: str, version: str | None) -> None: ...
@@ -62,12 +74,16 @@ class StockSide:
     is_stock = True
 
     def __init__(self, orders: Iterator[Sequence[int]] | None = None) -> None:
+        self.at_the_end = ExitStack()
+        self.wanted: list[str] | None = None
+        self._orders = orders
+        self.restart()
+
+    def restart(self) -> None:
         from airflow.dag_processing.manager import DagFileProcessorManager
         from airflow.jobs.job import Job, JobState
         from airflow.utils.session import create_session
 
-        self.wanted: list[str] = []
-        self._orders = orders
         self._manager = DagFileProcessorManager(max_runs=1)
         self._finished: dict[tuple[str, str], datetime] = {}
         with create_session() as session:
@@ -127,8 +143,8 @@ class StockSide:
     def purge_warnings(self) -> None:
         self._manager.purge_inactive_dag_warnings()
 
-    def sync_bundles(self, names: Sequence[str]) -> None:
-        configure_bundles(names)
+    def sync_bundles(self, names: Sequence[str], teams: Mapping[str, str] = NO_TEAMS) -> None:
+        configure_bundles(names, teams)
         self._manager.sync_bundles()
 
     def refreshed(self, bundle_name: str, version: str | None) -> None:
@@ -153,12 +169,17 @@ class GatewaySide:
     is_stock = False
 
     def __init__(self, gateway: Gateway, deliver: Delivery, orders: list[list[int]]) -> None:
-        self.wanted: list[str] = []
+        self.at_the_end = ExitStack()
+        self.wanted: list[str] | None = None
+        self._gateway = gateway
         self._deliver = deliver
         self._orders = orders
         self._inside: dict[tuple[str, str], list[str]] = {}
+        self.restart()
+
+    def restart(self) -> None:
         self._sequence = 0
-        self._processor = RegisteredProcessor(gateway, hostname=HOSTNAME, unixname=USER)
+        self._processor = RegisteredProcessor(self._gateway, hostname=HOSTNAME, unixname=USER)
 
     @property
     def processor(self) -> RegisteredProcessor:
@@ -173,9 +194,8 @@ class GatewaySide:
             self._inside[file.bundle_name, file.relative_fileloc] = inside or [file.relative_fileloc]
         outcomes = self._deliver(self.processor, files, self._sequence)
         self._orders.append(sorted(range(len(files)), key=lambda number: outcomes[number].get("turn", 0)))
-        self.wanted = [
-            file.relative_fileloc for file, outcome in zip(files, outcomes, strict=True) if outcome.get("wanted")
-        ]
+        named = [(file, outcome) for file, outcome in zip(files, outcomes, strict=True) if "wanted" in outcome]
+        self.wanted = [file.relative_fileloc for file, outcome in named if outcome["wanted"]] if named else None
         return [
             "" if outcome["status"] == "ACCEPTED" else outcome["reason"] or outcome["status"] for outcome in outcomes
         ]
@@ -200,9 +220,9 @@ class GatewaySide:
         outcome = self.processor.send("PurgeInactiveDagWarnings")
         assert outcome["status"] == "ACCEPTED", outcome
 
-    def sync_bundles(self, names: Sequence[str]) -> None:
+    def sync_bundles(self, names: Sequence[str], teams: Mapping[str, str] = NO_TEAMS) -> None:
         configure_bundles(())
-        bundles = [{"name": name, "path": str(FOLDER / name)} for name in names]
+        bundles = [{"name": name, "path": str(FOLDER / name), "teamName": teams.get(name)} for name in names]
         self._send("SyncBundles", {"bundles": bundles, "deactivateMissing": True})
 
     def refreshed(self, bundle_name: str, version: str | None) -> None:

@@ -123,7 +123,7 @@ class TwoSides:
             _heard() as heard,
         ):
             bundle_folders.remove()
-            with start(database) as side:
+            with start(database) as side, side.at_the_end:
                 side.sync_bundles(("dags", "more"))
                 for step in steps:
                     # A second between steps: what is ordered by time has an order.
