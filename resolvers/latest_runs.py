@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.models.dagrun import DagRun
 from airflow.utils.types import DagRunType
-from sqlalchemy import column, func, select, values
+from sqlalchemy import and_, column, func, select, values
 from sqlalchemy.orm import aliased, load_only
 
+from .chunks import chunks
+
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import CTE, ColumnElement, ScalarSelect
     from sqlalchemy.orm import Session
 
 _AUTOMATED = (DagRunType.BACKFILL_JOB, DagRunType.SCHEDULED)
@@ -35,39 +37,40 @@ def read(session: Session, partitioned: Mapping[str, bool]) -> dict[str, DagRun]
 
     :param partitioned: by DAG id, whether its timetable is
     """
-    runs: dict[str, DagRun] = {}
-    for kind in (False, True):
-        dag_ids = [dag_id for dag_id, is_partitioned in partitioned.items() if is_partitioned is kind]
-        if dag_ids:
-            # SQLite names the columns of such a list in a CTE alone.
-            asked = values(column("dag_id", DagRun.dag_id.type)).data([(name,) for name in dag_ids]).cte("asked")
-            is_latest = _is_latest_partition if kind else _is_latest
-            found = session.scalars(
-                select(DagRun)
-                .join(asked, DagRun.dag_id == asked.c.dag_id)
-                .where(is_latest(asked.c.dag_id))
-                .options(_COLUMNS)
-            )
-            runs.update({run.dag_id: run for run in found})
-    return runs
+    runs: list[DagRun] = []
+    for some in chunks([dag_id for dag_id, is_partitioned in partitioned.items() if not is_partitioned]):
+        asked = _asked(some)
+        runs += session.scalars(select(DagRun).join(asked, _is_latest(asked.c.dag_id)).options(_COLUMNS))
+    for some in chunks([dag_id for dag_id, is_partitioned in partitioned.items() if is_partitioned]):
+        # In one statement PostgreSQL would read the whole table, to join it with what takes long to compute.
+        asked = _asked(some)
+        ids = session.scalars(select(_latest_partition(asked.c.dag_id)).select_from(asked)).all()
+        runs += session.scalars(select(DagRun).where(DagRun.id.in_(ids)).options(_COLUMNS))
+    return {run.dag_id: run for run in runs}
 
 
 def count_active(session: Session, dag_ids: Collection[str]) -> dict[str, int]:
     """How many runs of each DAG are active, backfills apart; DAGs without one are left out."""
-    if not dag_ids:
-        return {}
-    return DagRun.active_runs_of_dags(dag_ids=dag_ids, exclude_backfill=True, session=session)
+    counts: dict[str, int] = {}
+    for some in chunks(sorted(dag_ids)):
+        counts.update(DagRun.active_runs_of_dags(dag_ids=some, exclude_backfill=True, session=session))
+    return counts
+
+
+def _asked(dag_ids: Collection[str]) -> CTE:
+    # A CTE, because SQLite names the columns of such a list nowhere else.
+    return values(column("dag_id", DagRun.dag_id.type)).data([(dag_id,) for dag_id in dag_ids]).cte("asked")
 
 
 def _is_latest(dag_id: ColumnElement[Any]) -> ColumnElement[bool]:
     """As ``_get_latest_runs_stmt``."""
     run = aliased(DagRun)
     latest = select(func.max(run.logical_date)).where(run.dag_id == dag_id, run.run_type.in_(_AUTOMATED))
-    return DagRun.logical_date == latest.correlate(dag_id.table).scalar_subquery()
+    return and_(DagRun.dag_id == dag_id, DagRun.logical_date == latest.correlate(dag_id.table).scalar_subquery())
 
 
-def _is_latest_partition(dag_id: ColumnElement[Any]) -> ColumnElement[bool]:
-    """As ``_get_latest_runs_stmt_partitioned``."""
+def _latest_partition(dag_id: ColumnElement[Any]) -> ScalarSelect[Any]:
+    """As ``_get_latest_runs_stmt_partitioned``: the run's id."""
     run = aliased(DagRun)
     latest = (
         select(run.id)
@@ -75,4 +78,4 @@ def _is_latest_partition(dag_id: ColumnElement[Any]) -> ColumnElement[bool]:
         .order_by(run.partition_date.is_(None), run.partition_date.desc(), run.run_after.desc())
         .limit(1)
     )
-    return DagRun.id == latest.correlate(dag_id.table).scalar_subquery()
+    return latest.correlate(dag_id.table).scalar_subquery()

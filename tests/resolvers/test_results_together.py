@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -177,3 +178,32 @@ def test_leases_end_with_the_results_that_answer_them(processor: RegisteredProce
     insert(Claim, *({**leased, "id": name} for name in ("of-a", "too", "of-b", "of-nobody")))
     processor.record(as_input(A, leaseIds=["of-a", "too"]), as_input(B, leaseIds=["of-b"], sources=[]), as_input(C))
     assert [claim.id for claim in claims()] == ["of-nobody"]
+
+
+def test_groups_of_the_same_files_at_once_do_not_wait_for_each_other(
+    gateway: Gateway, processor: RegisteredProcessor, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever order they come in, rows are locked and inserted in one order, so that there is no deadlock."""
+    others = RegisteredProcessor(gateway)
+    files = [FileContent(f"{n:02}.py", (DagContent(f"dag_{19 - n:02}", tags=("t",)),)) for n in range(20)]
+    outcomes: list[dict[str, Any]] = []
+    together = threading.Barrier(2)
+
+    def record(by: RegisteredProcessor, some: list[FileContent], sequence: int) -> None:
+        items = [as_input(file, sequence=sequence) for file in some]
+        together.wait()
+        outcomes.extend(by.record(*items))
+
+    with caplog.at_level(logging.WARNING, logger=LOGGER):
+        for sequence in range(3):
+            threads = [
+                threading.Thread(target=record, args=(by, some, sequence))
+                for by, some in ((processor, files), (others, files[::-1]))
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    assert {outcome["status"] for outcome in outcomes} == {"ACCEPTED"}
+    assert len(outcomes) == 2 * 3 * 20
+    assert not [record for record in caplog.records if "deadlock" in record.getMessage()]
