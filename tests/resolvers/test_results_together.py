@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from dag_content import DagContent, FileContent
+from executed_statements import executed_statements
 from gateway_app import Gateway
 from registered_processor import RegisteredProcessor
 from stored_rows import active_dags, ledger
@@ -180,30 +180,20 @@ def test_leases_end_with_the_results_that_answer_them(processor: RegisteredProce
     assert [claim.id for claim in claims()] == ["of-nobody"]
 
 
-def test_groups_of_the_same_files_at_once_do_not_wait_for_each_other(
-    gateway: Gateway, processor: RegisteredProcessor, caplog: pytest.LogCaptureFixture
+def test_rows_are_locked_and_inserted_in_one_order_whatever_order_the_files_come_in(
+    processor: RegisteredProcessor,
 ) -> None:
-    """Whatever order they come in, rows are locked and inserted in one order, so that there is no deadlock."""
-    others = RegisteredProcessor(gateway)
-    files = [FileContent(f"{n:02}.py", (DagContent(f"dag_{19 - n:02}", tags=("t",)),)) for n in range(20)]
-    outcomes: list[dict[str, Any]] = []
-    together = threading.Barrier(2)
-
-    def record(by: RegisteredProcessor, some: list[FileContent], sequence: int) -> None:
-        items = [as_input(file, sequence=sequence) for file in some]
-        together.wait()
-        outcomes.extend(by.record(*items))
-
-    with caplog.at_level(logging.WARNING, logger=LOGGER):
-        for sequence in range(3):
-            threads = [
-                threading.Thread(target=record, args=(by, some, sequence))
-                for by, some in ((processor, files), (others, files[::-1]))
-            ]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+    """Two processors that store the same files at the same time would otherwise deadlock."""
+    files = [FileContent(f"{n}.py", (DagContent(f"dag_{9 - n}", tags=("t",)),)) for n in (3, 1, 2)]
+    with executed_statements() as executed:
+        outcomes = processor.record(*map(as_input, files))
     assert {outcome["status"] for outcome in outcomes} == {"ACCEPTED"}
-    assert len(outcomes) == 2 * 3 * 20
-    assert not [record for record in caplog.records if "deadlock" in record.getMessage()]
+
+    def order_of(statement: str, *values: str) -> list[str]:
+        (text,) = [repr(each.parameters) for each in executed if each.text.startswith(statement)]
+        return sorted(values, key=text.index)
+
+    assert order_of("INSERT INTO dag ", "dag_6", "dag_7", "dag_8") == ["dag_6", "dag_7", "dag_8"]
+    assert order_of("INSERT INTO parsegate_file ", "1.py", "2.py", "3.py") == ["1.py", "2.py", "3.py"]
+    (ledger_read,) = [each.text for each in executed if " FROM parsegate_file " in each.text]
+    assert "ORDER BY parsegate_file.bundle_name, parsegate_file.relative_fileloc" in ledger_read
