@@ -100,6 +100,11 @@ class PurgeWarnings:
         side.purge_warnings()
 
 
+def parsed_twice(*files: FileContent) -> tuple[Step, Step]:
+    """What happened before may count at the first parse; by the second nothing is new."""
+    return Parse(*files), Again(*files)
+
+
 class InFull(Parse):
     """These files are parsed, and nothing that is known of them makes up for their results."""
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from dag_content import AssetContent, DagContent, FileContent
 from other_writers import delete_rows, review_assets, set_columns, set_paused
-from parse_steps import Others, Parse, PurgeWarnings, Reconcile
+from parse_steps import Others, Parse, PurgeWarnings, Reconcile, parsed_twice
 from two_sides import TwoSides
 
 ORDERS = AssetContent("orders", extra="table")
@@ -60,21 +60,22 @@ def test_two_assets_that_contend_for_a_name(two_sides: TwoSides) -> None:
         Others(review_assets),
         PurgeWarnings(),
         Parse(two),
+        *parsed_twice(two),
     )
 
 
 def test_an_asset_that_is_deactivated(two_sides: TwoSides) -> None:
     file = FileContent("a.py", (READER, WRITER))
     two_sides.run(
-        Parse(file),
+        *parsed_twice(file),
         Others(delete_rows, "asset_active", name="orders"),
-        Parse(file),
+        *parsed_twice(file),
         Others(set_columns, "asset", {"name": "orders"}, group="changed"),
-        Parse(file),
+        *parsed_twice(file),
         Others(delete_rows, "dag_schedule_asset_reference", dag_id="reader"),
-        Parse(file),
+        *parsed_twice(file),
         Others(delete_rows, "task_outlet_asset_reference", dag_id="writer"),
-        Parse(file),
+        *parsed_twice(file),
     )
 
 
@@ -83,11 +84,11 @@ def test_aliases_and_references(two_sides: TwoSides) -> None:
     refers = DagContent("refers", "references", reads=(ORDERS,))
     file = FileContent("a.py", (alias, refers))
     two_sides.run(
-        Parse(file),
-        Parse(file),
+        *parsed_twice(file),
+        *parsed_twice(file),
         Parse(FileContent("a.py", (replace(alias, alias="other"), replace(refers, reads=(ITEMS,))))),
         Parse(FileContent("a.py", (replace(alias, schedule="daily"), replace(refers, schedule="daily")))),
-        Parse(file),
+        *parsed_twice(file),
     )
 
 
@@ -95,14 +96,14 @@ def test_watchers_follow_their_dag(two_sides: TwoSides) -> None:
     """Watchers belong to assets of DAGs that are neither paused nor stale; a parse brings that up to date."""
     watching = FileContent("a.py", (replace(READER, reads=(replace(ORDERS, watched="inbox"), ITEMS)),))
     two_sides.run(
-        Parse(watching),
+        *parsed_twice(watching),
         Others(set_paused, "reader", False),
-        Parse(watching),
-        Parse(watching),
+        *parsed_twice(watching),
+        *parsed_twice(watching),
         Others(set_paused, "reader", True),
-        Parse(watching),
+        *parsed_twice(watching),
         Others(set_paused, "reader", False),
-        Parse(watching),
+        *parsed_twice(watching),
         Parse(FileContent("a.py", (replace(READER, reads=(replace(ORDERS, watched="outbox"),)),))),
         Parse(FileContent("a.py", (READER,))),
     )
@@ -118,10 +119,10 @@ def test_watchers_of_assets_that_nobody_is_scheduled_by(two_sides: TwoSides) -> 
         Others(set_paused, "reader", False),
         Parse(watching, other),
         Others(delete_rows, "dag_schedule_asset_reference", dag_id="reader"),
-        Parse(other),
-        Parse(watching),
+        *parsed_twice(other),
+        *parsed_twice(watching),
         Parse(FileContent("a.py")),
         Reconcile("dags", ("b.py",)),
         Reconcile("dags", ("b.py",)),
-        Parse(other),
+        *parsed_twice(other),
     )

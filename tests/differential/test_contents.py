@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from dag_content import SCHEDULES, AssetContent, DagContent, FileContent
 from other_writers import create_next_run, set_columns
-from parse_steps import Configure, Others, Parse, Wait
+from parse_steps import Again, Configure, InFull, Others, Parse, Wait, parsed_twice
 from two_sides import TwoSides
 
 ORDERS = AssetContent("orders")
@@ -25,7 +25,7 @@ def test_files_parsed_again_while_the_clock_passes_ticks(two_sides: TwoSides, ca
         )
         for schedule in SCHEDULES
     ]
-    two_sides.run(Parse(*files), Parse(*files), Wait(3600), Parse(*files), Wait(2 * 86400), Parse(*files))
+    two_sides.run(Parse(*files), Again(*files), Wait(3600), Again(*files), Wait(2 * 86400), Again(*files))
 
 
 CHANGES: dict[str, dict[str, Any]] = {
@@ -58,7 +58,7 @@ def test_dags_that_change_and_change_back(two_sides: TwoSides) -> None:
 def test_a_dag_that_changes_when_its_version_has_run(two_sides: TwoSides) -> None:
     before, after = FileContent("a.py", (PLAIN,)), FileContent("a.py", (replace(PLAIN, tasks=3),))
     run = Others(create_next_run, "plain")
-    two_sides.run(Parse(before), run, Parse(before), Parse(after), Parse(after), run, Parse(before), Parse(before))
+    two_sides.run(Parse(before), run, Again(before), *parsed_twice(after), run, *parsed_twice(before))
 
 
 def test_dags_that_come_and_go_within_a_file(two_sides: TwoSides) -> None:
@@ -76,7 +76,7 @@ def test_dags_that_come_and_go_within_a_file(two_sides: TwoSides) -> None:
 def test_source_code_that_changes_alone(two_sides: TwoSides) -> None:
     file = FileContent("a.py", (PLAIN,))
     edited = replace(file, comment="Says more now.")
-    two_sides.run(Parse(file), Parse(edited), Parse(edited), Others(create_next_run, "plain"), Parse(file))
+    two_sides.run(Parse(file), *parsed_twice(edited), Others(create_next_run, "plain"), *parsed_twice(file))
 
 
 def test_warnings_that_come_change_and_go(two_sides: TwoSides) -> None:
@@ -84,11 +84,10 @@ def test_warnings_that_come_change_and_go(two_sides: TwoSides) -> None:
     warned = replace(file, warned=(("plain", "varies"),))
     two_sides.run(
         Parse(file),
-        Parse(warned),
-        Parse(warned),
+        *parsed_twice(warned),
         Parse(replace(file, warned=(("plain", "varies otherwise"), ("other", "as well")))),
         Parse(warned),
-        Parse(file),
+        *parsed_twice(file),
     )
 
 
@@ -97,14 +96,13 @@ def test_an_import_error_that_stays_changes_and_goes(two_sides: TwoSides) -> Non
     file = FileContent("a.py", (PLAIN,))
     broken = FileContent("a.py", error="NameError")
     two_sides.run(
-        Parse(broken),
-        Parse(broken),
-        Parse(file),
+        *parsed_twice(broken),
+        *parsed_twice(file),
         Parse(broken),
         Wait(40),
-        Parse(broken),
-        Parse(FileContent("a.py", error="another error")),
-        Parse(file),
+        Again(broken),
+        *parsed_twice(FileContent("a.py", error="another error")),
+        *parsed_twice(file),
     )
 
 
@@ -125,15 +123,17 @@ def test_deadlines_that_come_stay_change_and_go(two_sides: TwoSides) -> None:
 def test_versions_of_a_bundle(two_sides: TwoSides) -> None:
     file = FileContent("a.py", (PLAIN, DagContent("other", "none")), version="v1", version_data="main")
     two_sides.run(
-        Parse(file),
-        Parse(file),
+        *parsed_twice(file),
+        Again(replace(file, version="v1.1")),
+        Again(replace(file, version="v1.1", version_data="release")),
         Others(create_next_run, "plain"),
         Parse(replace(file, version="v2")),
-        Parse(replace(file, version="v2", version_data="other")),
-        Parse(replace(file, version="v2", version_data="other", comment="new source, same DAGs")),
-        Parse(replace(file, version="v3", comment="both new")),
-        Parse(replace(file, version="v1")),
-        Parse(replace(file, version=None, version_data=None)),
+        Again(replace(file, version="v2")),
+        *parsed_twice(replace(file, version="v2", version_data="other")),
+        *parsed_twice(replace(file, version="v2", version_data="other", comment="new source, same DAGs")),
+        *parsed_twice(replace(file, version="v3", comment="both new")),
+        *parsed_twice(replace(file, version="v1")),
+        *parsed_twice(replace(file, version=None, version_data=None)),
     )
 
 
@@ -154,7 +154,7 @@ def test_changes_within_the_update_interval(two_sides: TwoSides) -> None:
         Parse(a),
         Parse(b),
         Wait(60),
-        Parse(b),
+        *parsed_twice(b),
     )
 
 
@@ -163,13 +163,17 @@ def test_a_configuration_that_changes_between_two_parses(two_sides: TwoSides) ->
     two_sides.run(
         Parse(file),
         Configure(core__max_active_runs_per_dag="3"),
-        Parse(file),
+        InFull(file),
+        Again(file),
         Configure(core__max_active_tasks_per_dag="5", core__max_consecutive_failed_dag_runs_per_dag="7"),
-        Parse(file),
+        InFull(file),
+        Again(file),
         Configure(operators__default_owner="everybody"),
-        Parse(file),
+        InFull(file),
+        Again(file),
         Configure(core__compress_serialized_dags="True"),
-        Parse(file),
+        InFull(file),
+        Again(file),
         Parse(replace(file, comment="edited")),
         Parse(FileContent("a.py", (replace(PLAIN, owner=None, tasks=2),))),
     )
@@ -192,5 +196,5 @@ def test_columns_that_each_parse_sets_again(two_sides: TwoSides) -> None:
         {"is_paused": True},
         {"fail_fast": True},
     ]
-    steps = [step for values in others for step in (Others(set_columns, "dag", key, **values), Parse(file))]
+    steps = [step for values in others for step in (Others(set_columns, "dag", key, **values), *parsed_twice(file))]
     two_sides.run(Parse(file), *steps)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from dag_content import AssetContent, DagContent, FileContent
 from other_writers import create_next_run
 from parse_steps import (
+    Again,
     DeactivateStale,
     Others,
     Parse,
@@ -16,6 +17,7 @@ from parse_steps import (
     SyncBundles,
     TimeOut,
     Wait,
+    parsed_twice,
 )
 from two_sides import TwoSides
 
@@ -30,13 +32,13 @@ def test_a_file_removed_and_restored_identically(two_sides: TwoSides) -> None:
         Parse(FILE, OTHER, BROKEN),
         Others(create_next_run, "shared"),
         Reconcile("dags", ("a.py",)),
-        Parse(FILE),
+        Again(FILE),
         Reconcile("dags", ("a.py",)),
         Wait(3600),
         Reconcile("dags", ("a.py", "b.py", "broken.py")),
-        Parse(FILE, OTHER, BROKEN),
+        *parsed_twice(FILE, OTHER, BROKEN),
         Reconcile("dags", ()),
-        Parse(OTHER),
+        *parsed_twice(OTHER),
     )
 
 
@@ -52,14 +54,23 @@ def test_dags_that_become_stale(two_sides: TwoSides) -> None:
         Parse(FILE),
         DeactivateStale(),
         PurgeWarnings(),
-        Parse(both),
+        *parsed_twice(both),
         DeactivateStale(),
+        Again(both),
     )
 
 
 def test_a_file_that_keeps_timing_out(two_sides: TwoSides) -> None:
     two_sides.run(
-        Parse(FILE, OTHER), Wait(40), TimeOut(FILE), DeactivateStale(), Wait(40), TimeOut(FILE), DeactivateStale()
+        Parse(FILE, OTHER),
+        Wait(40),
+        TimeOut(FILE),
+        DeactivateStale(),
+        Again(OTHER),
+        Wait(40),
+        TimeOut(FILE),
+        DeactivateStale(),
+        *parsed_twice(FILE, OTHER),
     )
 
 
@@ -75,9 +86,10 @@ def test_a_dag_that_moves_to_another_file(two_sides: TwoSides) -> None:
         Others(create_next_run, "shared"),
         Parse(FileContent("a.py"), moved),
         Reconcile("dags", ("moved.py",)),
-        Parse(moved),
+        *parsed_twice(moved),
         Wait(60),
         DeactivateStale(),
+        Again(moved),
         Parse(moved, FileContent("a.py", error="NameError")),
     )
 
@@ -92,7 +104,7 @@ def test_a_dag_id_in_two_bundles(two_sides: TwoSides) -> None:
         Parse(elsewhere),
         Parse(replace(FILE, error="NameError")),
         Reconcile("more", ()),
-        Parse(FILE),
+        *parsed_twice(FILE),
     )
 
 
@@ -102,7 +114,7 @@ def test_a_dag_that_moves_to_another_bundle(two_sides: TwoSides) -> None:
         Reconcile("dags", ("b.py",)),
         Parse(replace(FILE, bundle="more")),
         Reconcile("more", ("a.py",)),
-        Parse(replace(FILE, bundle="more"), OTHER),
+        *parsed_twice(replace(FILE, bundle="more"), OTHER),
     )
 
 
@@ -117,6 +129,7 @@ def test_a_bundle_that_leaves_the_configuration_and_returns(two_sides: TwoSides)
         DeactivateStale(),
         Parse(OTHER),
         SyncBundles(("dags", "more")),
-        Parse(more),
+        *parsed_twice(more, OTHER),
         DeactivateStale(),
+        Again(more, OTHER),
     )
