@@ -59,7 +59,10 @@ def transaction() -> Generator[Session]:
     ):
         if on_sqlite:
             connection = session.connection()
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT * 1000:.0f}")
+            # It lasts as long as the connection, which the pool hands out again and again.
+            if connection.info.get("parsegate_busy_timeout") != SQLITE_BUSY_TIMEOUT:
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {SQLITE_BUSY_TIMEOUT * 1000:.0f}")
+                connection.info["parsegate_busy_timeout"] = SQLITE_BUSY_TIMEOUT
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         with _whole(session):
             yield session

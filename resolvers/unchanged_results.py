@@ -128,7 +128,10 @@ def _is_possible(principal: Principal, result: UnchangedResult) -> bool:
 
 def _record(session: Session, principal: Principal, results: Sequence[UnchangedResult]) -> tuple[set[str], datetime]:
     """Ids of the attempts that are recorded, and when."""
-    job_id = jobs.require_running(session, principal)
+    # The next DAG to be stored, whichever it is, removes these watchers, and no row of its own tells.
+    watchers_are_left = jobs.ask_while_running(session, principal, written_rows.orphaned_watchers())
+    job_id = principal.job_id
+    assert job_id is not None  # its Job runs
     at = utcnow()
     writable = bundles.writable(session, principal, {result.bundle_name for result in results})
     by_file = {result.file: result for result in results if result.bundle_name in writable}
@@ -138,9 +141,13 @@ def _record(session: Session, principal: Principal, results: Sequence[UnchangedR
         for file, entry in entries.items()
         if entry.attempt_id == by_file[file].attempt_id and entry.status == FileStatus.STORED.value
     }
-    unchanged = _unchanged(
-        session, [result for result in by_file.values() if result.attempt_id not in recorded], entries, job_id
-    )
+    newer = {
+        file: (by_file[file], entry)
+        for file, entry in entries.items()
+        if entry.attempt_id != by_file[file].attempt_id
+        and (entry.job_id != job_id or by_file[file].sequence >= entry.sequence)
+    }
+    unchanged = _unchanged(session, [newer[file] for file in by_file if file in newer], watchers_are_left)
     _update_dags(session, unchanged, at)
     _update_import_errors(session, unchanged, at)
     imprints_now = _move_versions(session, unchanged, at)
@@ -153,45 +160,38 @@ def _record(session: Session, principal: Principal, results: Sequence[UnchangedR
 
 
 def _unchanged(
-    session: Session, results: Sequence[UnchangedResult], entries: Mapping[FileKey, ParsedFile], job_id: int
+    session: Session, candidates: Sequence[tuple[UnchangedResult, ParsedFile]], watchers_are_left: bool
 ) -> list[_Unchanged]:
     """Those that leave everything as it is; the rows of their DAGs are locked."""
     written = {
-        file: msgspec.convert(entry.written, Written) for file, entry in entries.items() if entry.written is not None
+        result.file: msgspec.convert(entry.written, Written)
+        for result, entry in candidates
+        if entry.written is not None
     }
     current = imprints.current(
         session,
         {
             result.file: written[result.file]
-            for result in results
-            if result.file in written and _says_what_is_stored(result, entries[result.file], job_id)
+            for result, entry in candidates
+            if result.file in written and entry.fingerprint == result.fingerprint
         },
-    )
-    # The next DAG to be stored, whichever it is, removes these, and no row of its own tells.
-    watchers_are_left = any(imprint.dags for imprint in current.values()) and written_rows.has_orphaned_watchers(
-        session
     )
     unchanged: list[_Unchanged] = []
     to_be_written: set[tuple[str, Any]] = set()
-    for result in results:
+    for result, entry in candidates:
         file, imprint = written.get(result.file), current.get(result.file)
         if file is None:
             continue
         names = _names(file, imprint)
-        if imprint is not None and imprint.digest == entries[result.file].imprint and names.isdisjoint(to_be_written):
+        if imprint is not None and imprint.digest == entry.imprint and names.isdisjoint(to_be_written):
             read = {dag_id: schedules.read(noted) for dag_id, noted in file.dags.items()}
             known = {dag_id: schedule for dag_id, schedule in read.items() if schedule is not None}
             if len(known) == len(read) and not (known and watchers_are_left):
                 unchanged.append(_Unchanged(result, file, imprint, known))
                 continue
-        # Writing this one will come after those behind it. What they have in common with it is written by them last.
+        # It will be written after those behind it; what these have in common with it must be written once more then.
         to_be_written |= names
     return unchanged
-
-
-def _says_what_is_stored(result: UnchangedResult, entry: ParsedFile, job_id: int) -> bool:
-    is_newest = entry.job_id != job_id or result.sequence >= entry.sequence
-    return is_newest and entry.fingerprint == result.fingerprint
 
 
 def _names(written: Written, imprint: Imprint | None) -> set[tuple[str, Any]]:

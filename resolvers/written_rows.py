@@ -177,9 +177,9 @@ def read(
     )
 
 
-def has_orphaned_watchers(session: Session) -> bool:
+def orphaned_watchers() -> ColumnElement[bool]:
     """Whether an asset that no DAG waits for has watchers: storing any DAG removes those of all such assets."""
-    return bool(session.scalar(_orphaned_watchers()))
+    return exists().where(~AssetModel.scheduled_dags.any(), AssetModel.triggers.any()).select_from(AssetModel)
 
 
 def _text(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -193,12 +193,6 @@ _STABLE = [_text(column) for column in _DAG.columns if column.name not in RECOMP
 
 # Statements are put together once, which takes longer than running them; each of them is about the DAGs ``dag_ids``.
 _DAG_IDS = bindparam("dag_ids", expanding=True)
-
-
-@cache
-def _orphaned_watchers() -> Any:
-    orphan = exists().where(~AssetModel.scheduled_dags.any(), AssetModel.triggers.any())
-    return select(orphan.select_from(AssetModel))
 
 
 @cache

@@ -32,14 +32,16 @@ class ExecutedStatement:
 
 @contextmanager
 def executed_statements() -> Generator[list[ExecutedStatement]]:
-    """The statements so far, in order; beginnings and ends of transactions are none, unless they are spelt out."""
+    """The statements so far, in order. Beginnings and ends of transactions are none, unless they are spelt out, nor is
+    what sets up a connection, once."""
     from airflow import settings
     from sqlalchemy import event
 
     executed: list[ExecutedStatement] = []
 
     def note(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        executed.append(ExecutedStatement(" ".join(statement.split()), parameters))
+        if not statement.startswith("PRAGMA"):
+            executed.append(ExecutedStatement(" ".join(statement.split()), parameters))
 
     engine = settings.get_engine()
     event.listen(engine, "before_cursor_execute", note)
