@@ -23,6 +23,7 @@ class _AirflowSide(Side):
     def __init__(self, setup: Setup, database: AirflowDatabase) -> None:
         super().__init__(setup)
         self.database = database
+        self.watch = StoredParses(database)
         self._processes: list[subprocess.Popen[bytes]] = []
         if database.server is not None:
             self.servers.append(ProcessTree(database.server.pid, "database"))
@@ -42,6 +43,8 @@ class _AirflowSide(Side):
                 )
             self._processes.append(process)
             self.processors.append(ProcessTree(process.pid, "manager"))
+            # Processors that put the bundles into an empty database at the same time end with an error.
+            self.wait_until(self.watch.has_bundles)
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -53,6 +56,7 @@ class _AirflowSide(Side):
         self.resume()
         for process in self._processes:
             _end(process)
+        self.watch.close()
 
     @property
     def log(self) -> str:
@@ -69,17 +73,11 @@ class Stock(_AirflowSide):
         return self.setup.instruments(self.counts.folder)
 
     def start(self) -> None:
-        self.stored = StoredParses(self.database)
+        self.stored = self.watch
         super().start()
 
     def look_for_files(self) -> None:
-        assert self.stored is not None
-        request_parses(self.setup.folder, self.stored)
-
-    def stop(self) -> None:
-        super().stop()
-        if self.stored is not None:
-            self.stored.close()
+        request_parses(self.setup.folder, self.watch)
 
 
 class StockParsing(_AirflowSide):

@@ -76,7 +76,10 @@ class ProcessTree:
 
     @property
     def is_alive(self) -> bool:
-        return self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE
+        try:
+            return self._root.is_running() and self._root.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
 
     def _signal(self, number: signal.Signals) -> None:
         for process in self._processes():
@@ -93,7 +96,10 @@ class ProcessTree:
         return psutil.STATUS_STOPPED if status == psutil.STATUS_ZOMBIE else status
 
     def _processes(self) -> list[psutil.Process]:
-        return [self._root, *self._root.children(recursive=True)]
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def _role_of(self, process: psutil.Process) -> str:
         if process.pid == self._root.pid:

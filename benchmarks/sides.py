@@ -136,12 +136,13 @@ class Side(ABC):
         tell(f"starting {self.name}")
         self._parsed_before = self.setup.folder.parse_counts()
         self.start()
-        self._wait_until_ready()
+        self.wait_until(lambda: self.is_ready and not self.is_parsing)
         self.freeze()
 
-    def _wait_until_ready(self) -> None:
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait for something that comes with the start."""
         deadline = time.monotonic() + START_TIMEOUT
-        while not self.is_ready or self.is_parsing:
+        while not holds():
             self.must_be_alive()
             if time.monotonic() > deadline:
                 raise BenchmarkFailed(f"{self.name} was not ready within {START_TIMEOUT:g} s:\n{self.log[-4000:]}")

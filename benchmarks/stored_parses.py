@@ -51,6 +51,9 @@ class StoredParses:
         text = f"SELECT count(*) FROM dag JOIN serialized_dag ON serialized_dag.dag_id = dag.dag_id WHERE {condition}"
         return self._query(text, list(parameters))[0][0]
 
+    def has_bundles(self) -> bool:
+        return self._query("SELECT count(*) FROM dag_bundle")[0][0] > 0
+
     def all_stored(self, dag_ids: list[str]) -> bool:
         return {row[0] for row in self._query("SELECT dag_id FROM dag")} >= set(dag_ids)
 
