@@ -109,7 +109,7 @@ def test_asking_in_vain_costs_as_little_with_a_thousand_rows_of_each_kind_as_wit
     assert rows[0] == rows[1] == 5, "the bundle's state, and of the others whether the Job runs"
 
     numbers_of_statements = {name: len(statements) for name, statements in costs[1].items()}
-    lock = 2 if processor.gateway.database.kind == "sqlite" else 0
+    lock = 1 if processor.gateway.database.kind == "sqlite" else 0
     assert numbers_of_statements == {
         "poll": 3,
         "heartbeat": 1 + lock,
