@@ -46,6 +46,12 @@ def _parser() -> argparse.ArgumentParser:
         "--unchanged", type=int, help="passes of a round that count (default: 3; 1 from 1,000 files on)"
     )
     parser.add_argument("--changed", type=int, help="passes of a round (default: 2; 1 from 1,000 files on)")
+    parser.add_argument(
+        "--portions",
+        type=int,
+        default=5,
+        help="of 200 files each, that a pass over unchanged or changed files goes over, at most (default: %(default)s)",
+    )
     parser.add_argument("--parsing-processes", type=int, help="of each processor (default: 2; 1 with several of them)")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="file to write (default: benchmarks/results.json)"

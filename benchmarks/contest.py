@@ -46,16 +46,18 @@ class Plan:
 
     :param unchanged: passes over unchanged files in each round; a portion goes before them and is not counted
     :param changed: passes over changed files in each round
+    :param portions: how many portions of the files such a pass goes over, at most
     """
 
     cases: tuple[str, ...]
     unchanged: int
     changed: int
+    portions: int
 
     def steps(self, folder: DagFolder) -> Iterator[Step]:
         # What is new is found by looking into the whole folder, so all of it comes at once.
         yield Step("cold", folder.everything, "cold" in self.cases)
-        portions = folder.portions()
+        portions = folder.portions()[: self.portions]
         if "unchanged" in self.cases:
             yield Step("unchanged", portions[0], False)
             yield from [Step("unchanged", numbers, True) for _ in range(self.unchanged) for numbers in portions]

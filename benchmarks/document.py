@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from string import Template
 
-from figures import DELAY, Figure, cpu_by_role, cpu_differences, figures, growth
+from figures import DELAY, MEMORY, Figure, cpu_by_role, cpu_differences, figures, growths
 from measurement import CASES, PARSEGATE, SIDES, STOCK, Configuration, Results
 from numerals import bound, written
 from plot import plot
@@ -40,42 +40,36 @@ def _name(configuration: Configuration) -> list[str]:
 
 def _requirements(results: Results) -> str:
     """The lowest and the highest that was measured of everything that has a bound."""
-    found: dict[tuple[str, str], list[Figure]] = {}
+    found: dict[str, list[Figure]] = {}
     for configuration in results.configurations:
         for case in configuration.cases:
             for figure in figures(configuration, case):
-                if figure.bound is not None and figure.judged is not None:
-                    found.setdefault((f"{case} file: {figure.name}", case), []).append(figure)
-    for figure, case in _growths(results):
-        found.setdefault((f"{case} file: {figure.name}", case), []).append(figure)
-    rows = [["What", "Measured, lowest to highest", "Required", "Aim", "Reached"]]
-    for (name, _), several in found.items():
-        values = sorted(figure.judged for figure in several if figure.judged is not None)
-        verdicts = {figure.verdict for figure in several}
-        worst = next(verdict for verdict in ("missed", "required", "aim") if verdict in verdicts)
-        limits = several[0].bound
-        assert limits is not None
-        kind = "parsegate / stock" if several[0].of_ratio else "parsegate"
-        rows.append(
-            [
-                f"{name} ({kind})",
-                written(values[0]) if values[0] == values[-1] else f"{written(values[0])} to {written(values[-1])}",
-                bound(limits.required),
-                bound(limits.aim),
-                worst,
-            ]
-        )
+                # An agent's memory is that of the whole run.
+                title = figure.name if figure.name == MEMORY else f"{case} files: {figure.name}"
+                found.setdefault(title, []).append(figure)
+    places = dict.fromkeys((one.database, one.processors) for one in results.configurations)
+    for case in CASES:
+        for database, processors in places:
+            for figure in growths(results, database, processors, case):
+                found.setdefault(f"{case} files: {figure.name}", []).append(figure)
+    rows = [["What", "Of", "Measured, lowest to highest", "Required", "Aim", "Reached"]]
+    for title, several in found.items():
+        values = sorted(figure.judged for figure in several if figure.bound and figure.judged is not None)
+        if values:
+            rows.append([title, *_judgement(several[0], values, {figure.verdict for figure in several})])
     return _table(rows)
 
 
-def _growths(results: Results) -> Iterator[tuple[Figure, str]]:
-    places = dict.fromkeys(
-        (configuration.database, configuration.processors) for configuration in results.configurations
-    )
-    for case in CASES:
-        for database, processors in places:
-            if (figure := growth(results, database, processors, case)) is not None:
-                yield figure, case
+def _judgement(figure: Figure, values: list[float], verdicts: set[str]) -> list[str]:
+    assert figure.bound is not None
+    lowest, highest = written(values[0]), written(values[-1])
+    return [
+        "parsegate / stock" if figure.of_ratio else "parsegate",
+        lowest if lowest == highest else f"{lowest} to {highest}",
+        bound(figure.bound.required),
+        bound(figure.bound.aim),
+        next(verdict for verdict in ("missed", "required", "aim") if verdict in verdicts),
+    ]
 
 
 def _case_rows(results: Results, case: str) -> Iterator[list[str]]:

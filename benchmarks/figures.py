@@ -22,7 +22,10 @@ STATEMENTS, COMMITS = "SQL statements", "commits"
 CPU, CPU_ALL = "CPU to store, ms", "CPU in all, ms"
 CPU_OWN, CPU_OWN_OUTSIDE = "CPU beyond its own parsing, ms", "CPU beyond its own parsing, without children, ms"
 WALL, WIRE, DELAY, MEMORY = "wall time, ms", "bytes on the wire", "longest delay, s", "agent's memory, MB"
-GROWTH = "CPU to store, 2,000 files against 200"
+GROWTHS = {
+    CPU_OWN: "CPU beyond its own parsing, 2,000 files against 200",
+    STATEMENTS: "SQL statements, 2,000 files against 200",
+}
 
 
 @dataclass(frozen=True)
@@ -147,10 +150,20 @@ def cpu_by_role(configuration: Configuration, case: str, side: str) -> dict[str,
     return {role: statistics.median(turn.cpu.get(role, 0.0) / turn.files * 1000 for turn in turns) for role in roles}
 
 
-def growth(results: Results, database: str, processors: int, case: str) -> Figure | None:
-    """What storing a file costs with 2,000 files, as a multiple of what it costs with 200; None if not measured."""
+def growths(results: Results, database: str, processors: int, case: str) -> list[Figure]:
+    """What storing a file costs with 2,000 files, as a multiple of what it costs with 200; none if not measured."""
     small, large = (results.find(database, files, processors) for files in (200, 2000))
     if small is None or large is None or case not in small.cases or case not in large.cases:
-        return None
-    stock, ours = (cpu_to_store(large, case, side) / cpu_to_store(small, case, side) for side in (STOCK, PARSEGATE))
-    return Figure(GROWTH, stock, ours, GROWTH_BOUND, of_ratio=False)
+        return []
+    before, after = ({figure.name: figure for figure in figures(one, case)} for one in (small, large))
+    return [
+        Figure(
+            title,
+            after[name].stock / before[name].stock,
+            after[name].parsegate / before[name].parsegate,
+            GROWTH_BOUND,
+            of_ratio=False,
+        )
+        for name, title in GROWTHS.items()
+        if before[name].stock and before[name].parsegate > 0
+    ]

@@ -62,6 +62,7 @@ def _measure(
         tuple(arguments.cases),
         unchanged=arguments.unchanged or (1 if few else 3),
         changed=arguments.changed or (1 if few else 2),
+        portions=arguments.portions,
     )
 
     def took(turn: Turn) -> None:

@@ -110,7 +110,7 @@ def test_the_page_says_what_was_measured_beyond_parsing_alone(measured: Path, tm
     assert "| CPU beyond its own parsing, ms | 20.0 | 3.00 | 0.150 |" in text
     assert "| SQL statements | 20.0 | 0.100 | 0.005 |" in text
     assert "| bytes on the wire | – | 50.0 | – |" in text
-    assert "| unchanged file: CPU to store, ms (parsegate / stock) | 0.100 | ≤ 0.12 | ≤ 0.05 | required |" in text
+    assert "| unchanged files: CPU to store, ms | parsegate / stock | 0.100 | ≤ 0.12 | ≤ 0.05 | required |" in text
     assert "a loom" in text
     assert "$" not in text
     drawn = ElementTree.parse(tmp_path / "page.svg")
