@@ -61,7 +61,14 @@ class Agent:
         self._listener = listener
         self._gateway = GatewayClient(config)
         self._outbox = Outbox()
-        self._delivery = Delivery(self._gateway, self._outbox, manager.send, self._lease_done, config.gather_time)
+        self._delivery = Delivery(
+            self._gateway,
+            self._outbox,
+            manager.send,
+            self._lease_done,
+            gather_time=config.gather_time,
+            unchanged_gather_time=config.unchanged_gather_time,
+        )
         self._reads = ReadQueue(self._gateway, config.read_timeout, self._must_stop)
         self._poll: Poll | None = None
         self._registered = asyncio.Event()

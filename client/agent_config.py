@@ -46,8 +46,10 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
     """How long the first registration may take before the processor is told to stop."""
     poll_interval: float = 2.0
     """The least time between two polls."""
-    gather_time: float = 3.0
+    gather_time: float = 1.0
     """How long a parse result may wait for others to share a request."""
+    unchanged_gather_time: float = 3.0
+    """How long one may wait that says what the gateway has: all that comes of it is a later time of the last parse."""
     compress_above: int | None = 1024
     """Bytes above which a request's body is compressed; None compresses none."""
     request_timeout: float = 30.0

@@ -40,6 +40,7 @@ class Delivery:
     """:param settled: told the gateway's word on a parse result
     :param lease_done: told a lease that needs no renewing any more
     :param gather_time: seconds that a result may wait for others to share a request
+    :param unchanged_gather_time: likewise, for one that says what the gateway has
     """
 
     def __init__(
@@ -49,12 +50,15 @@ class Delivery:
         settled: Callable[[protocol.ResultSettled], None],
         lease_done: Callable[[str], None],
         gather_time: float,
+        unchanged_gather_time: float,
     ) -> None:
         self._gateway = gateway
         self._outbox = outbox
         self._settled = settled
         self._lease_done = lease_done
         self._gather_time = gather_time
+        self._unchanged_gather_time = unchanged_gather_time
+        self._ends = False
         self._known = KnownResults()
         self._too_old: str | None = None
         self._changed = asyncio.Event()
@@ -74,11 +78,9 @@ class Delivery:
         match message:
             case protocol.PackedResult():
                 entry.fingerprint = fingerprint(message)
-                entry.unchanged = self._may_be_stored(entry)
-                if not entry.lease_ids:
-                    entry.waits_until = time.monotonic() + self._gather_time
+                self._prepare(entry)
             case protocol.BundleRefreshed():
-                entry.waits_until = time.monotonic() + self._gather_time
+                self._gather(entry, self._unchanged_gather_time)
             case protocol.FilesObserved():
                 self._known.keep_only(message.bundle_name, message.files)
             case _:
@@ -95,7 +97,7 @@ class Delivery:
 
     async def emptied(self) -> None:
         """Wait until the gateway has taken everything; :meth:`run` must be running."""
-        self._gather_time = 0.0
+        self._ends = True
         self.flush()
         while len(self._outbox):
             self._emptied.clear()
@@ -130,12 +132,19 @@ class Delivery:
         except TimeoutError:
             pass
 
-    def _may_be_stored(self, entry: Entry) -> bool:
-        return (
-            entry.fingerprint is not None
-            and self._takes_fingerprints
-            and self._known.may_be_stored(entry.file, entry.fingerprint)
-        )
+    def _prepare(self, entry: Entry) -> None:
+        """Choose how a result is sent, and how long it may wait."""
+        is_same = is_unknown = False
+        if entry.fingerprint is not None and self._takes_fingerprints:
+            is_same = self._known.is_same(entry.file, entry.fingerprint)
+            is_unknown = self._known.is_unknown(entry.file)
+        entry.unchanged = is_same or is_unknown
+        if not entry.lease_ids:
+            self._gather(entry, self._unchanged_gather_time if is_same else self._gather_time)
+
+    def _gather(self, entry: Entry, seconds: float) -> None:
+        if not self._ends:
+            entry.waits_until = time.monotonic() + seconds
 
     @property
     def _takes_fingerprints(self) -> bool:

@@ -19,11 +19,15 @@ class KnownResults:
     def __init__(self) -> None:
         self._fingerprints: dict[str, dict[str, str]] = {}
 
-    def may_be_stored(self, file: FileKey, fingerprint: str) -> bool:
-        """Whether the gateway may have this result already: also when nothing is known of the file, since a processor
-        that starts anew meets files that others have parsed before."""
+    def is_unknown(self, file: FileKey) -> bool:
+        """Whether nothing is known: a processor that starts anew meets files that others have parsed before."""
         bundle_name, relative_fileloc = file
-        return self._fingerprints.get(bundle_name, {}).get(relative_fileloc, fingerprint) == fingerprint
+        return relative_fileloc not in self._fingerprints.get(bundle_name, {})
+
+    def is_same(self, file: FileKey, fingerprint: str) -> bool:
+        """Whether the file's last result said the same."""
+        bundle_name, relative_fileloc = file
+        return self._fingerprints.get(bundle_name, {}).get(relative_fileloc) == fingerprint
 
     def accepted(self, file: FileKey, fingerprint: str) -> None:
         bundle_name, relative_fileloc = file

@@ -123,7 +123,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         if (now := time.monotonic()) - self._last_tick >= TICK_INTERVAL:
             self._last_tick = now
             self.agent.send(protocol.Tick())
-        self.agent.release(HOLD_TIME)
+        self.agent.release(HOLD_TIME if self._processors else 0.0)
 
     def _service_processor_sockets(self, timeout: float | None = 1.0) -> None:
         super()._service_processor_sockets(timeout)

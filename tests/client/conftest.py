@@ -29,6 +29,7 @@ def start_agent(served: FaultyGateway, tmp_path: Path) -> Iterator[StartAgent]:
         if not token_path.exists():
             served.mint(token_path)
         options = {"poll_interval": 0.3, "gather_time": 0.1, "read_timeout": 2.0, "farewell_timeout": 4.0, **options}
+        options.setdefault("unchanged_gather_time", options["gather_time"])
         agents.append(AgentProcess(tmp_path, served.url, token_path, **options))
         return agents[-1]
 

@@ -224,6 +224,19 @@ def test_results_are_gathered_until_something_else_has_to_go(served: FaultyGatew
     assert len(served.asked("UpdateBundleStates")) == 2
 
 
+def test_what_says_the_same_waits_longer_than_what_may_be_new(served: FaultyGateway, start_agent: StartAgent):
+    agent = start_agent(gather_time=0.2, unchanged_gather_time=ENDLESS)
+    agent.start("dags")
+    agent.manager.send(result())
+    agent.manager.expect(protocol.ResultSettled)
+    agent.manager.send(result(sequence=2))
+    time.sleep(0.5)
+    agent.manager.send(result("b.py"))
+    for _ in range(2):
+        agent.manager.expect(protocol.ResultSettled)
+    assert requests(served)[2:] == [{"unchanged": ["a.py", "b.py"]}, {"in full": ["b.py"]}]
+
+
 def test_a_full_batch_waits_for_nothing(served: FaultyGateway, start_agent: StartAgent):
     agent = start_agent(gather_time=ENDLESS)
     agent.start("dags")
