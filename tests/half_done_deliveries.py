@@ -11,10 +11,10 @@ from parsed_files import ParsedFile
 from registered_processor import RegisteredProcessor
 
 
-def leaving_out(table: str, *columns: str) -> Delivery:
+def leaving_out(table: str, *columns: str, deliver: Delivery = in_full) -> Delivery:
     """Whatever storing writes to these columns is undone; without columns, to all rows of the table."""
 
-    def deliver(processor: RegisteredProcessor, files: Sequence[ParsedFile], sequence: int) -> list[dict[str, Any]]:
+    def half(processor: RegisteredProcessor, files: Sequence[ParsedFile], sequence: int) -> list[dict[str, Any]]:
         from airflow import settings
         from airflow.models.base import Base
         from sqlalchemy import delete, insert, select, update
@@ -23,7 +23,7 @@ def leaving_out(table: str, *columns: str) -> Delivery:
         key = list(rows.primary_key.columns)
         with settings.get_engine().connect() as connection:
             before = [dict(row) for row in connection.execute(select(rows)).mappings()]
-        outcomes = in_full(processor, files, sequence)
+        outcomes = deliver(processor, files, sequence)
         with settings.get_engine().begin() as connection:
             if not columns:
                 connection.execute(delete(rows))
@@ -34,7 +34,7 @@ def leaving_out(table: str, *columns: str) -> Delivery:
                 connection.execute(update(rows).where(*same).values({column: row[column] for column in columns}))
         return outcomes
 
-    return deliver
+    return half
 
 
 def without_telling_listeners(

@@ -118,20 +118,22 @@ EVENTS: st.SearchStrategy[Step] = st.one_of(
 
 @st.composite
 def sequences(draw: st.DrawFn, longest: int) -> list[Step]:
-    """A few contents of files, parsed in turns, with something happening in between now and then.
+    """A few files, and what happens to them and around them: one thing after the other, each followed by up to two
+    parses of all files as they were at first, because an unchanged parse is what matters most.
 
-    Contents are drawn first, so that the same ones come again: an unchanged parse is what matters most.
+    :param longest: as many things happen at most
     """
-    pool = draw(st.lists(FILES, min_size=1, max_size=4))
+    pool = draw(st.lists(FILES, min_size=1, max_size=3, unique_by=lambda file: (file.bundle, file.path)))
     warned = [
         FileContent(**{**vars(file), "warned": ((file.dags[0].dag_id, "varies"),)})
         for file in pool[:1]
         if file.dags and not file.error
     ]
-    content = st.sampled_from(pool + warned)
+    content = st.sampled_from(pool + warned + draw(st.lists(FILES, max_size=2)))
     parse = st.lists(content, min_size=1, max_size=3).map(lambda files: Parse(*files))
     other = st.one_of(
         content.map(TimeOut), content.map(lambda file: Others(other_writers.reserialize, file)), EVENTS, EVENTS, EVENTS
     )
-    steps = draw(st.lists(st.one_of(parse, other), min_size=2, max_size=longest))
-    return [Parse(*pool), *steps, Parse(*pool)]
+    happenings = draw(st.lists(st.tuples(st.one_of(parse, other), st.integers(0, 2)), min_size=1, max_size=longest))
+    again = Parse(*pool)
+    return [again, *(step for event, times in happenings for step in (event, *[again] * times)), again, again]

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from airflow_database import AirflowDatabases
-from deliveries import Delivery, fingerprint_first
+from airflow_database import AirflowDatabases, configured_kind
+from deliveries import Delivery, fingerprint_first, in_full
 from two_sides import TwoSides, in_process
 
 
 @pytest.fixture
 def deliveries() -> Sequence[Delivery]:
-    """How the parsegate side delivers results; a module that wants another way overrides this."""
-    return (fingerprint_first,)
+    """How the parsegate side delivers results; a module that wants another way overrides this.
+
+    On PostgreSQL only as the agent does, which has most results in full as well.
+    """
+    return (fingerprint_first, in_full) if configured_kind() == "sqlite" else (fingerprint_first,)
 
 
 @pytest.fixture
