@@ -137,7 +137,9 @@ class TwoSides:
                     snapshot = comparable(tables, ignoring=self._may_differ())
                     snapshot["what the processor was told"] = [{"answer": told}]
                     if self.clock_stands_still:  # a process of its own has listeners of its own
-                        snapshot["what listeners heard"] = [{"call": call} for call in heard]
+                        # Of the files of one step, in whatever order: processes end in any.
+                        snapshot["what listeners heard"] = [{"call": call} for call in sorted(heard)]
+                        heard.clear()
                     yield snapshot
         self.databases.drop(database)
 
