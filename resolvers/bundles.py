@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from airflow.models.dagbundle import DagBundleModel
 from sqlalchemy import inspect, select, update
 
 from . import jobs
+from .narrowed_reads import narrowed
 from .refusals import Refusal, RefusalReason
 
 if TYPE_CHECKING:
@@ -73,6 +75,9 @@ class _RemoteBundle(BaseDagBundle):
         raise NotImplementedError("The gateway has no files of bundles.")
 
 
+_LEAVES_MISSING = "deactivate_missing" in signature(DagBundlesManager.sync_bundles_to_db).parameters
+
+
 class DeclaredBundles(DagBundlesManager):
     """Airflow's bundle manager over the configuration that a processor declares, not over the gateway's own.
 
@@ -83,6 +88,17 @@ class DeclaredBundles(DagBundlesManager):
     def __init__(self, declared: Sequence[DeclaredBundle]) -> None:
         self.declared = declared
         super().__init__()
+
+    def write(self, session: Session, *, deactivate_missing: bool) -> None:
+        """``sync_bundles_to_db``, also that of Airflow 3.3.0, which deactivates every other bundle that it finds."""
+        if _LEAVES_MISSING:
+            self.sync_bundles_to_db(deactivate_missing=deactivate_missing, session=session)
+        elif deactivate_missing:
+            self.sync_bundles_to_db(session=session)
+        else:
+            names = [bundle.name for bundle in self.declared]
+            with narrowed(session, DagBundleModel, lambda: DagBundleModel.name.in_(names)):
+                self.sync_bundles_to_db(session=session)
 
     def parse_config(self) -> None:
         for bundle in self.declared:
@@ -141,9 +157,7 @@ def sync(session: Session, principal: Principal, declared: DeclaredBundles, *, d
     jobs.require_running(session, principal)
     _require_declarable(principal, declared.declared)
     try:
-        declared.sync_bundles_to_db(
-            deactivate_missing=deactivate_missing and principal.grants_all_bundles, session=session
-        )
+        declared.write(session, deactivate_missing=deactivate_missing and principal.grants_all_bundles)
     except AirflowConfigException as error:
         raise Refusal(RefusalReason.NOT_FOUND, str(error)) from error
     deactivated = sorted(
@@ -169,7 +183,8 @@ def reassign_dags(principal: Principal, declared: DeclaredBundles) -> int:
     ``DagFileProcessorManager.sync_bundles``: such DAGs heal when they are parsed next. Only a processor of all bundles
     may: those DAGs are not any bundle's yet.
     """
-    if not principal.grants_all_bundles:
+    if not principal.grants_all_bundles or not hasattr(declared, "reassign_dags_with_unconfigured_bundles"):
+        # Airflow 3.3.0 does not reassign any.
         return 0
     try:
         return declared.reassign_dags_with_unconfigured_bundles()

@@ -7,37 +7,31 @@ is given that restriction.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from airflow.models.errors import ParseImportError
-from sqlalchemy import event, inspect, tuple_
-from sqlalchemy.orm import with_loader_criteria
+from sqlalchemy import tuple_
+
+from .narrowed_reads import narrowed as narrowed_reads
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Mapping
+    from collections.abc import Collection, Mapping
 
-    from sqlalchemy.orm import ORMExecuteState, Session
+    from sqlalchemy import ColumnElement
+    from sqlalchemy.orm import Session
 
 
-@contextmanager
 def narrowed(
     session: Session, files_parsed: Collection[tuple[str, str]], import_errors: Mapping[tuple[str, str], str]
-) -> Generator[None]:
+) -> AbstractContextManager[None]:
     """Within the block ``session`` reads import errors of these files alone, by bundle and path.
 
     :param import_errors: looked at when a statement runs, since Airflow adds DAGs that cannot be serialized to it
     """
-    mapper = inspect(ParseImportError)
 
-    def narrow(state: ORMExecuteState) -> None:
-        if state.is_select and state.bind_mapper is mapper:
-            files = sorted({*files_parsed, *import_errors})
-            known = tuple_(ParseImportError.bundle_name, ParseImportError.filename).in_(files)
-            state.statement = state.statement.options(with_loader_criteria(ParseImportError, known))
+    def of_these_files() -> ColumnElement[bool]:
+        files = sorted({*files_parsed, *import_errors})
+        return tuple_(ParseImportError.bundle_name, ParseImportError.filename).in_(files)
 
-    event.listen(session, "do_orm_execute", narrow)
-    try:
-        yield
-    finally:
-        event.remove(session, "do_orm_execute", narrow)
+    return narrowed_reads(session, ParseImportError, of_these_files)
