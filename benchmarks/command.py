@@ -7,6 +7,8 @@ table and writes results.json, and from it docs/benchmarks.md and docs/benchmark
 from __future__ import annotations
 
 import argparse
+import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.document:
         write_document(Results.read(arguments.results), arguments.page)
         return 0
+    # The processes that stand still would stay if this one just ended.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     from measuring import measure
 
     return measure(arguments, console)

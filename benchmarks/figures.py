@@ -21,7 +21,8 @@ from measurement import (
 STATEMENTS, COMMITS = "SQL statements", "commits"
 CPU, CPU_ALL = "CPU to store, ms", "CPU in all, ms"
 CPU_OWN, CPU_OWN_OUTSIDE = "CPU beyond its own parsing, ms", "CPU beyond its own parsing, without children, ms"
-WALL, WIRE, DELAY, MEMORY = "wall time, ms", "bytes on the wire", "longest delay, s", "agent's memory, MB"
+WALL, WALL_STORED = "wall time, ms", "wall time until all is stored, ms"
+WIRE, DELAY, MEMORY = "bytes on the wire", "longest delay, s", "agent's memory, MB"
 GROWTHS = {
     CPU_OWN: "CPU beyond its own parsing, 2,000 files against 200",
     STATEMENTS: "SQL statements, 2,000 files against 200",
@@ -101,6 +102,7 @@ def figures(configuration: Configuration, case: str) -> list[Figure]:
         ),
         median(CPU_ALL, lambda turn: turn.cpu_seconds * 1000),
         median(WALL, lambda turn: turn.seconds * 1000),
+        median(WALL_STORED, lambda turn: (turn.stored_seconds or 0.0) * 1000),
         Figure(
             WIRE,
             None,

@@ -27,7 +27,8 @@ class Turn:
     :param files: how many were new, touched or changed
     :param parses: how many were parsed, each once
     :param cpu: seconds by role
-    :param seconds: from the end of the first parse to the last result's time
+    :param seconds: from the end of the first parse to the end of the last one
+    :param stored_seconds: from there to the time of the last result in the database
     :param sent: bytes from the agents to the gateway
     :param requests: HTTP requests
     :param agent_memory: the largest PSS that an agent had, in bytes
@@ -43,6 +44,7 @@ class Turn:
     parses: int
     cpu: dict[str, float]
     seconds: float
+    stored_seconds: float | None = None
     statements: int = 0
     commits: int = 0
     sent: int = 0

@@ -96,6 +96,7 @@ class ParsegateParsing(Parsegate):
 
     name = PARSEGATE_PARSING
     command = [sys.executable, str(Path(__file__).parent / "parse_only_parsegate.py")]  # noqa: RUF012
+    _database: StoredParses | None = None
 
     def start(self) -> None:
         super().start()

@@ -85,8 +85,7 @@ def take_turn(
     side.freeze()
     _must_have_parsed_each_once(side, case, numbers, parsed_before)
     first, last = folder.parse_span(numbers)
-    if side.stored is not None:
-        last = side.stored.last_parsed_time()
+    stored_at = side.stored.last_parsed_time() if side.stored is not None else None
     after, statements = side.cpu(), side.counts.read()
     return Turn(
         case=case,
@@ -98,6 +97,7 @@ def take_turn(
         parses=parses,
         cpu={role: round(seconds - cpu.get(role, 0.0), 3) for role, seconds in after.items()},
         seconds=round(last - first, 3),
+        stored_seconds=round(stored_at - first, 3) if stored_at is not None else None,
         statements=statements.statements - counts.statements,
         commits=statements.commits - counts.commits,
         sent=side.wire.sent - sent if side.wire else 0,

@@ -77,6 +77,7 @@ def measured(tmp_path: Path) -> Path:
             "parses": 100,
             "cpu": cpu,
             "seconds": 10.0,
+            "stored_seconds": 11.0,
             "statements": statements,
             "sent": 5000 if side == "parsegate" else 0,
             "delay": 1.0 if side in ("stock", "parsegate") else None,
