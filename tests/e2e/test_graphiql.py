@@ -13,7 +13,7 @@ from running_gateway import running_gateway
 
 from parsegate.gateway.graphiql_page import ASSETS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 
 def add_bundle(name: str) -> None:

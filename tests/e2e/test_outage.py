@@ -11,6 +11,8 @@ from running_gateway import RunningGateway
 from running_processor import QUICK, local_bundle, processor_of
 from stored_rows import active_dags, import_errors, ledger, stale_dags
 
+pytestmark = pytest.mark.any_database
+
 OUTAGE = 60.0
 """Seconds; many times each interval and threshold of the processor, and longer than a read is tried."""
 

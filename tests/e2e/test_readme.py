@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 import dag_files
+import pytest
 from running_gateway import RunningGateway
 from running_processor import local_bundle, processor_of
+
+pytestmark = pytest.mark.any_database
 
 README = Path(__file__).parent.parent.parent / "README.md"
 

@@ -12,6 +12,8 @@ from running_gateway import RunningGateway
 from running_processor import local_bundle, processor_of
 from stored_rows import active_dags
 
+pytestmark = pytest.mark.any_database
+
 
 @pytest.fixture
 def gateway(database: AirflowDatabase, tmp_path: Path) -> RunningGateway:

@@ -17,6 +17,7 @@ from running_processor import RunningProcessor, local_bundle, processor_home, pr
 from stored_rows import serialized
 
 pytestmark = [
+    pytest.mark.any_database,
     pytest.mark.isolation,
     pytest.mark.skipif(os.geteuid() != 0, reason="Only root can start a processor that becomes another user."),
 ]

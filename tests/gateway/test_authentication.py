@@ -18,6 +18,8 @@ from small_schema import small_schema
 
 from parsegate.gateway.tokens import KeysMisconfigured, TokenMinter, TokenVerifier
 
+pytestmark = pytest.mark.any_database
+
 SECRET = "another secret for tests, as long as SHA-512 wants its keys to be: at least 64 bytes."
 CLAIMS = {"sub": "dag-processor:x", "bundles": ["*"], "aud": "parsegate:processor", "jti": "1"}
 

@@ -11,6 +11,8 @@ from airflow_database import AirflowDatabase
 from gateway_app import Gateway
 from running_gateway import RunningGateway
 
+pytestmark = pytest.mark.any_database
+
 LIMIT = 16 * 1024 * 1024
 
 

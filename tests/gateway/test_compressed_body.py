@@ -19,6 +19,8 @@ from running_gateway import RunningGateway
 
 from parsegate.gateway import compressed_body
 
+pytestmark = pytest.mark.any_database
+
 LIMIT = 16 * 1024 * 1024
 
 Compress = Callable[[bytes], bytes]

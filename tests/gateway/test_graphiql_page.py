@@ -16,6 +16,8 @@ from starlette.requests import Request
 
 from parsegate.gateway.graphiql_page import ASSETS, FOLDER, GraphiQLAssets, GraphiQLPage
 
+pytestmark = pytest.mark.any_database
+
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 GRAPHIQL_JS = "/graphql/assets/graphiql@3.8.3/graphiql.min.js"
 

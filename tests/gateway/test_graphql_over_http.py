@@ -16,6 +16,8 @@ from small_schema import SECRET
 from parsegate.gateway.errors import RequestRefused
 from parsegate.gateway.graphql_request import _decoded
 
+pytestmark = pytest.mark.any_database
+
 JSON = "application/json"
 RESPONSE_JSON = "application/graphql-response+json"
 

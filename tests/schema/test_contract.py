@@ -22,6 +22,8 @@ from graphql.utilities import BreakingChange, find_breaking_changes
 from parsegate.resolvers.versions import CONTRACT_VERSION
 from parsegate.schema.root import contract
 
+pytestmark = pytest.mark.any_database
+
 CONTRACT = Path(__file__).parents[2] / "schema.graphql"
 RELEASED = Path(__file__).parent / "released.graphql"
 
