@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from postgres_server import PostgresServer
 
 DatabaseKind = Literal["sqlite", "postgresql"]
+
+AIRFLOW, OLDEST_AIRFLOW = version("apache-airflow-core"), "3.3.0"
 
 URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 ASYNC_URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC"

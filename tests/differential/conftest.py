@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from airflow_database import AirflowDatabases, configured_kind
+from airflow_database import AIRFLOW, OLDEST_AIRFLOW, AirflowDatabases, configured_kind
 from deliveries import Delivery, fingerprint_first, in_full
 from two_sides import TwoSides, in_process
 
@@ -14,9 +14,10 @@ from two_sides import TwoSides, in_process
 def deliveries() -> Sequence[Delivery]:
     """How the parsegate side delivers results; a module that wants another way overrides this.
 
-    On PostgreSQL only as the agent does, which has most results in full as well.
+    On PostgreSQL and with the oldest Airflow only as the agent does, which has most results in full as well.
     """
-    return (fingerprint_first, in_full) if configured_kind() == "sqlite" else (fingerprint_first,)
+    everything = configured_kind() == "sqlite" and AIRFLOW != OLDEST_AIRFLOW
+    return (fingerprint_first, in_full) if everything else (fingerprint_first,)
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+from airflow_database import AIRFLOW, OLDEST_AIRFLOW
 from dag_content import AssetContent, DagContent, FileContent
 from other_writers import Writer
 from parse_steps import DeactivateStale, Others, Parse, Reconcile
@@ -44,6 +46,13 @@ def test_references_of_stale_dags_go_when_a_file_of_any_bundle_is_gone(two_sides
         Reconcile("dags", ("a.py", "b.py")),
         Reconcile("more", ()),  # nothing becomes stale, but what is gone was not forgotten
         Parse(READS, ELSEWHERE),
+    )
+
+
+@pytest.mark.skipif(AIRFLOW == OLDEST_AIRFLOW, reason="There Airflow's own processor fails.")
+def test_a_dag_without_a_path_is_left_alone(two_sides: TwoSides) -> None:
+    two_sides.run(
+        Parse(PLAIN, READS),
         Others(_without_a_path, "plain"),
         DeactivateStale(),
         Reconcile("dags", ("a.py", "b.py")),
