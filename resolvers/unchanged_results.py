@@ -258,8 +258,12 @@ def _update_import_errors(session: Session, unchanged: Sequence[_Unchanged], at:
     session.execute(
         update(ParseImportError).where(is_failing).values(timestamp=at).execution_options(synchronize_session=False)
     )
-    for error in session.scalars(select(ParseImportError).where(is_failing).order_by(ParseImportError.id)):
-        item = failing[str(error.bundle_name), str(error.filename)]
+    errors = {
+        (str(row.bundle_name), str(row.filename)): row
+        for row in session.scalars(select(ParseImportError).where(is_failing))
+    }
+    for file, item in failing.items():
+        error = errors[file]
         with source_code.supplied({}, item.result.bundle_path):
             try:
                 get_listener_manager().hook.on_existing_dag_import_error(
