@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_document(Results.read(arguments.results), arguments.page)
         return 0
     # The processes that stand still would stay if this one just ended.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit("Ended by SIGTERM."))
     from measuring import measure
 
     return measure(arguments, console)
