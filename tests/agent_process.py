@@ -210,8 +210,21 @@ class AgentProcess:
 
     def _connected(self) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX)
-        eventually(lambda: self.process.poll() is not None or self.socket_path.exists())
-        connection.connect(str(self.socket_path))
+
+        def connected() -> bool:
+            try:
+                connection.connect(str(self.socket_path))
+            except (FileNotFoundError, ConnectionRefusedError):  # not made yet, or nobody listens yet
+                if self.process.poll() is not None:
+                    raise
+                return False
+            return True
+
+        try:
+            eventually(connected)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 

@@ -129,7 +129,7 @@ IT_MATTERS: dict[str, tuple[Step, ...]] = {
     "assets": (Others(set_columns, "asset", {"name": "orders"}, group="changed"), Parse(*PLAIN)),
     "inactive": (Others(delete_rows, "asset_active"), Parse(*PLAIN)),
     "aliases": (Others(delete_rows, "asset_alias"), Parse(*PLAIN)),
-    "errors": (Others(delete_rows, "import_error"), Parse(*PLAIN)),
+    "errors": (Others(set_columns, "import_error", {}, stacktrace="Traceback of another"), Parse(*PLAIN)),
     "epoch": (Configure(operators__default_owner="everybody"), Parse(*PLAIN)),
     "watchers": (
         Others(set_paused, "watching", False),
