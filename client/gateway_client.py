@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from typing import Any
 
@@ -143,6 +144,7 @@ class GatewayClient:
                 bundle_names=registration.bundle_names,
             )
         )
+        began = time.monotonic()
         try:
             payload = (await operation).register_processor
         except OperationError as error:
@@ -159,7 +161,7 @@ class GatewayClient:
         except GatewayError as error:
             self._failed(error)
             raise
-        self._succeeded()
+        self._succeeded(began)
         if payload.status is OutcomeStatus.ACCEPTED and payload.job is not None:
             self.version = payload.job.gateway_version
             return payload.job
@@ -211,6 +213,7 @@ class GatewayClient:
     async def _send(self, client: Client, operations: tuple[Operation[Any], ...]) -> None:
         assert self._credentials is not None
         token = self._credentials.token
+        began = time.monotonic()
         try:
             try:
                 await client.batch(*operations)
@@ -220,7 +223,7 @@ class GatewayClient:
         except (GatewayUnreachable, TokenRefused, AccessDenied) as error:
             self._failed(error)
             raise
-        self._succeeded()
+        self._succeeded(began)
         for operation in operations:
             self._note(operation)
 
@@ -273,9 +276,9 @@ class GatewayClient:
         self._failed(error)
         return error
 
-    def _succeeded(self) -> None:
-        self._outage.succeeded()
-        self._usable.set()
+    def _succeeded(self, began: float) -> None:
+        if self._outage.succeeded(began):
+            self._usable.set()
 
 
 def _outline(error: ValidationError) -> str:

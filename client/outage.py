@@ -64,8 +64,16 @@ class Outage:
             self._since = time.monotonic()
         self._kind = type(error)
 
-    def succeeded(self) -> None:
+    def succeeded(self, began: float | None = None) -> bool:
+        """Note that a request was answered; whether nothing fails any more.
+
+        :param began: when it was sent (``time.monotonic``). What was under way when the outage began may still be
+            answered, by a gateway that stops; that says nothing about now.
+        """
+        if self._since is not None and began is not None and began < self._since:
+            return False
         if self._since is not None:
             log.info("%s works again after %.1f s.", self._subject, time.monotonic() - self._since)
             self._since = None
             self._kind = None
+        return True
