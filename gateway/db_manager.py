@@ -23,4 +23,4 @@ class ParsegateDBManager(BaseDBManager):
     alembic_file = str(MIGRATIONS / "alembic.ini")
     version_table_name = VERSION_TABLE
     supports_table_dropping = True
-    revision_heads_map = {"0.1.0": "0002"}  # noqa: RUF012 - the base class declares it so
+    revision_heads_map = {"0.1.0": "0003"}  # noqa: RUF012 - the base class declares it so

@@ -36,6 +36,8 @@ class ParsedFile(ParsegateBase):
     ``fingerprint`` is the processor's digest of the result that was stored last, ``imprint`` our digest of the rows
     that it left in Airflow's tables, and ``written`` names them (:mod:`.imprints`). The three are there together, or
     not at all: then the next result is needed in full.
+
+    ``recent_parses`` has the last attempts, newest first, each as time, seconds, status, version of the bundle and Job.
     """
 
     __tablename__ = "parsegate_file"
@@ -58,8 +60,12 @@ class ParsedFile(ParsegateBase):
     fingerprint: Mapped[str | None] = mapped_column(String(64))
     imprint: Mapped[str | None] = mapped_column(String(64))
     written: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    recent_parses: Mapped[list[list[Any]] | None] = mapped_column(JSON(none_as_null=True))
 
-    __table_args__ = (Index("ix_parsegate_file_last_parsed_at", "last_parsed_at"),)
+    __table_args__ = (
+        Index("ix_parsegate_file_last_parsed_at", "last_parsed_at"),
+        Index("ix_parsegate_file_bundle_name_last_parsed_at", "bundle_name", "last_parsed_at"),
+    )
 
 
 class Claim(ParsegateBase):
@@ -107,3 +113,30 @@ class Processor(ParsegateBase):
     parsegate_version: Mapped[str] = mapped_column(String(50))
     airflow_version: Mapped[str] = mapped_column(String(50))
     registered_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    activity: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    activity_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class BundleVersion(ParsegateBase):
+    """A version of a bundle that a processor found, and the files that it holds; ``version`` is empty for a bundle
+    without versions. ``completed_at`` is when all of them were first seen to be stored at this version.
+    """
+
+    __tablename__ = "parsegate_bundle_version"
+
+    bundle_name: Mapped[str] = mapped_column(BUNDLE_NAME, primary_key=True)
+    version: Mapped[str] = mapped_column(String(200), primary_key=True)
+    files: Mapped[list[str]] = mapped_column(JSON)
+    file_count: Mapped[int] = mapped_column(Integer)
+    first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    completed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+
+
+class Login(ParsegateBase):
+    """A one-time login code that was used, by its ``jti``; kept until the code would have expired."""
+
+    __tablename__ = "parsegate_login"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    redeemed_at: Mapped[datetime] = mapped_column(UtcDateTime)
