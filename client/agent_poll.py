@@ -17,13 +17,13 @@ from pydantic import ValidationError
 
 from . import protocol
 from .gateway_client import GatewayClient, require_open_job
-from .generated.bundle_states import BundleStates
 from .generated.claim_callbacks import ClaimCallbacks
 from .generated.claim_parse_requests import ClaimParseRequests
 from .generated.enums import OutcomeStatus
 from .generated.heartbeat import Heartbeat
 from .generated.input_types import ClaimInput
 from .generated.renew_claims import RenewClaims
+from .generated.waiting_work import WaitingWork
 from .gql_base_client import Operation, OperationError
 from .outage import Backoff
 from .transport import GatewayError
@@ -40,12 +40,16 @@ class Claim:
 
     def __init__(self) -> None:
         self.id = str(uuid.uuid4())
+        self.is_open = False
+        """Whether it was sent and no answer has come: it may have taken what then waits for nobody."""
 
     def input(self, limit: int) -> ClaimInput:
+        self.is_open = True
         return ClaimInput(claim_id=self.id, limit=min(limit, 1000))
 
     def answered(self) -> None:
         self.id = str(uuid.uuid4())
+        self.is_open = False
 
 
 class Poll:
@@ -72,6 +76,7 @@ class Poll:
         self._request_claim = Claim()
         self._callbacks: set[str] = set()
         self._requests: set[str] = set()
+        self._callbacks_wait = self._requests_wait = False
         self._refreshed: dict[str, protocol.BundleRefreshed] = {}
         self._heartbeat_at = time.monotonic()
         self._renewed_at = time.monotonic()
@@ -122,24 +127,32 @@ class Poll:
         heartbeat = client.heartbeat() if self._heartbeat_due(now) else None
         # Renewed before anything is claimed: an expired lease would otherwise come back as a new one.
         renewal = client.renew_claims(self._leases()) if self._renewal_due(now) else None
-        states = client.bundle_states(self.bundle_names) if self.bundle_names else None
-        callbacks = requests = None
-        if (room := self._registration.max_callbacks - len(self._callbacks)) > 0:
-            callbacks = client.claim_callbacks(self._callback_claim.input(room))
-        if (room := MAX_PARSE_REQUESTS - len(self._requests)) > 0:
-            requests = client.claim_parse_requests(self._request_claim.input(room))
+        work = client.waiting_work(self.bundle_names)
         operations: list[Operation[Any]] = [
-            operation for operation in (heartbeat, renewal, states, callbacks, requests) if operation is not None
+            operation for operation in (heartbeat, renewal, work) if operation is not None
         ]
-        if not operations:
-            return
         await self._gateway.send(*operations)
         if heartbeat is not None:
             _answered(heartbeat, self._take_heartbeat)
         if renewal is not None:
             _answered(renewal, self._take_renewal)
-        if states is not None:
-            _answered(states, self._take_states)
+        _answered(work, self._take_work)
+        await self._claim()
+
+    async def _claim(self) -> None:
+        """Claim what was seen to wait, as far as there is room for it."""
+        client = self._gateway.client
+        callbacks = requests = None
+        room = self._registration.max_callbacks - len(self._callbacks)
+        if room > 0 and (self._callbacks_wait or self._callback_claim.is_open):
+            callbacks = client.claim_callbacks(self._callback_claim.input(room))
+        room = MAX_PARSE_REQUESTS - len(self._requests)
+        if room > 0 and (self._requests_wait or self._request_claim.is_open):
+            requests = client.claim_parse_requests(self._request_claim.input(room))
+        claims: list[Operation[Any]] = [claim for claim in (callbacks, requests) if claim is not None]
+        if not claims:
+            return
+        await self._gateway.send(*claims)
         if callbacks is not None:
             _answered(callbacks, self._take_callbacks)
         if requests is not None:
@@ -169,16 +182,22 @@ class Poll:
                 self.lease_done(outcome.lease_id)
                 self._send(protocol.LeaseLost(lease_id=outcome.lease_id))
 
-    def _take_states(self, data: BundleStates) -> None:
+    def _take_work(self, data: WaitingWork) -> None:
+        work = data.waiting_work
+        require_open_job(work.reason, work.message)
+        if work.status is not OutcomeStatus.ACCEPTED:
+            return
+        self._callbacks_wait, self._requests_wait = work.callbacks, work.parse_requests
         rows: list[protocol.BundleStateRow] = []
-        for state in data.bundle_states:
+        for state in work.bundle_states:
             last_refreshed, version = state.last_refreshed, state.version
             own = self._refreshed.get(state.name)
             if own is not None and (last_refreshed is None or own.last_refreshed > last_refreshed):
                 # Not delivered yet: without this the manager would refresh the bundle again.
                 last_refreshed, version = own.last_refreshed, own.version or version
             rows.append(protocol.BundleStateRow(name=state.name, last_refreshed=last_refreshed, version=version))
-        self._send(protocol.BundleStates(states=rows))
+        if self.bundle_names:
+            self._send(protocol.BundleStates(states=rows))
 
     def _take_callbacks(self, data: ClaimCallbacks) -> None:
         payload = data.claim_callbacks

@@ -24,6 +24,7 @@ from .claims import Claimant, ClaimKind, ClaimState, Lease, SettledLease
 from .tables import Claim
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from .pages import Rows
@@ -36,6 +37,11 @@ _callback_request: TypeAdapter[CallbackRequest] = TypeAdapter(CallbackRequest)
 
 class UnreadableCallback(ValueError):
     """A stored row that is not a callback; the message says why."""
+
+
+def wait(principal: Principal) -> ColumnElement[bool]:
+    """The condition that callbacks wait for the caller."""
+    return claims.waits(principal, ClaimKind.CALLBACK, _left)
 
 
 def any_waiting(session: Session, principal: Principal, *, claim_id: str, limit: int) -> bool:

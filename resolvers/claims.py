@@ -98,6 +98,20 @@ class Claimant:
         return active if self.bundle_names is None else and_(active, bundle_name.in_(sorted(self.bundle_names)))
 
 
+def waits(principal: Principal, kind: ClaimKind, left: Callable[[Claimant], Rows]) -> ColumnElement[bool]:
+    """The condition that a new claim of the caller would find something, or be refused for want of a registration.
+
+    :param left: selects what the scheduler and operators left for a claimant
+    """
+    # A Job's token grants no bundle that it did not register for; the claim itself looks at both.
+    asking = Claimant(principal.job_id, None if principal.grants_all_bundles else principal.bundles)
+    return or_(
+        ~exists().where(Processor.job_id == principal.job_id),
+        left(asking).exists(),
+        exists().where(Claim.kind == kind.value, asking.may_claim(Claim.bundle_name), _available(utcnow())),
+    )
+
+
 def any_waiting(
     session: Session,
     principal: Principal,
@@ -113,21 +127,13 @@ def any_waiting(
     :raises Refusal: INVALID_ARGUMENT, JOB_CLOSED
     """
     _check(claim_id, limit)
-    # A Job's token grants no bundle that it did not register for; the claim itself looks at both.
-    asking = Claimant(principal.job_id, None if principal.grants_all_bundles else principal.bundles)
-    return jobs.ask_while_running(
-        session,
-        principal,
-        or_(
-            ~exists().where(Processor.job_id == principal.job_id),
-            left(asking).exists(),
-            exists().where(
-                Claim.kind == kind.value,
-                asking.may_claim(Claim.bundle_name),
-                or_(_available(utcnow()), _taken_by(asking, claim_id)),
-            ),
-        ),
+    taken = exists().where(
+        Claim.kind == kind.value,
+        Claim.state == ClaimState.LEASED.value,
+        Claim.job_id == principal.job_id,
+        Claim.claim_id == claim_id,
     )
+    return jobs.ask_while_running(session, principal, or_(waits(principal, kind, left), taken))
 
 
 def claimant(session: Session, principal: Principal, *, claim_id: str, limit: int) -> Claimant:

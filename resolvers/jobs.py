@@ -7,6 +7,7 @@ overwritten by what the processor says of itself, so that ``airflow jobs check -
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -24,8 +25,8 @@ from .versions import AIRFLOW_VERSION, PARSEGATE_VERSION, require_compatible
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
-    from sqlalchemy.orm import Session
+    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
     from .principal import Principal
 
@@ -158,12 +159,29 @@ def ask_while_running(session: Session, principal: Principal, question: ColumnEl
 
     :raises Refusal: JOB_CLOSED, as :func:`require_running`
     """
-    answer = session.execute(
-        select(Job.state, question.label("holds")).where(Job.id == principal.job_id, Job.job_type == JOB_TYPE)
-    ).one_or_none()
-    if answer is None or answer.state != JobState.RUNNING:
+    return bool(read_while_running(session, principal, question.label("holds"))[0].holds)
+
+
+def read_while_running(
+    session: Session,
+    principal: Principal,
+    *columns: ColumnElement[Any] | InstrumentedAttribute[Any],
+    beside: tuple[type[DeclarativeBase], ColumnElement[bool]] | None = None,
+) -> Sequence[Row[Any]]:
+    """What the database answers, asked together with whether the caller's Job runs; at least one row.
+
+    :param beside: a table to read from, and which of its rows; its columns are null when there is none
+    :raises Refusal: JOB_CLOSED, as :func:`require_running`
+    """
+    statement = select(Job.state.label("job_state"), *columns).where(
+        Job.id == principal.job_id, Job.job_type == JOB_TYPE
+    )
+    if beside is not None:
+        statement = statement.outerjoin_from(Job, *beside)
+    rows = session.execute(statement).all()
+    if not rows or rows[0].job_state != JobState.RUNNING:
         raise _closed(principal.job_id)
-    return bool(answer.holds)
+    return rows
 
 
 def _require_running(session: Session, job_id: int | None) -> int:

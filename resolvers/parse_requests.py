@@ -20,6 +20,7 @@ from .claims import Claimant, ClaimKind, ClaimState, Lease, SettledLease
 from .tables import Claim
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from .pages import Rows
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 RELEASED = "RELEASED"
 """``last_outcome`` of a request that a processor gave back."""
+
+
+def wait(principal: Principal) -> ColumnElement[bool]:
+    """The condition that requests wait for the caller."""
+    return claims.waits(principal, ClaimKind.PARSE_REQUEST, _left)
 
 
 def any_waiting(session: Session, principal: Principal, *, claim_id: str, limit: int) -> bool:

@@ -15,6 +15,7 @@ from .claims import ClaimMutation
 from .connections import ConnectionQuery
 from .dags import DagMutation
 from .jobs import JobMutation
+from .operator_mutations import OperatorMutation
 from .parse_requests import ParseRequestMutation
 from .parse_results import ParseResultMutation
 from .parse_state import ParseStateQuery
@@ -22,6 +23,7 @@ from .runs import RunQuery
 from .scalars import SCALAR_MAP
 from .unchanged_results import UnchangedResultMutation
 from .variables import VariableMutation, VariableQuery
+from .waiting_work import WaitingWorkQuery
 from .warnings import WarningMutation
 from .xcoms import XComQuery
 
@@ -30,7 +32,7 @@ from .xcoms import XComQuery
     description="What can be read. Processors read what DAG code asks for, as far as the file's bundle and team may "
     "see it; operators read the state of parsing."
 )
-class Query(BundleQuery, ConnectionQuery, VariableQuery, RunQuery, XComQuery, ParseStateQuery):
+class Query(BundleQuery, WaitingWorkQuery, ConnectionQuery, VariableQuery, RunQuery, XComQuery, ParseStateQuery):
     pass
 
 
@@ -49,6 +51,7 @@ class Mutation(
     CallbackMutation,
     ParseRequestMutation,
     VariableMutation,
+    OperatorMutation,
 ):
     pass
 

@@ -49,6 +49,14 @@ from .enums import (
     ReleasedCallback,
 )
 from .files import Files, FilesFiles, FilesFilesNodes, FilesFilesPageInfo
+from .fragments import (
+    BundleSummary,
+    CallbackSummary,
+    FailingFile,
+    FailingFileImportErrors,
+    FileErrorText,
+    ProcessorSummary,
+)
 from .gql_base_client import GqlBaseClient
 from .heartbeat import Heartbeat, HeartbeatHeartbeat
 from .import_errors import (
@@ -94,6 +102,10 @@ from .operations import (
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
+    OPERATOR_BUNDLES_GQL,
+    OPERATOR_FAILING_FILES_GQL,
+    OPERATOR_PENDING_CALLBACKS_GQL,
+    OPERATOR_PROCESSORS_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -107,6 +119,7 @@ from .operations import (
     RELEASE_CALLBACKS_GQL,
     RELEASE_PARSE_REQUESTS_GQL,
     RENEW_CLAIMS_GQL,
+    REQUEST_PARSE_GQL,
     SET_VARIABLE_GQL,
     SYNC_BUNDLES_GQL,
     TASK_INSTANCE_COUNT_GQL,
@@ -114,10 +127,35 @@ from .operations import (
     UPDATE_BUNDLE_STATES_GQL,
     VARIABLE_GQL,
     VARIABLE_KEYS_GQL,
+    WAITING_WORK_GQL,
     XCOM_COUNT_GQL,
     XCOM_GQL,
     XCOM_SEQUENCE_ITEM_GQL,
     XCOM_SEQUENCE_SLICE_GQL,
+)
+from .operator_bundles import (
+    OperatorBundles,
+    OperatorBundlesBundles,
+    OperatorBundlesBundlesNodes,
+    OperatorBundlesBundlesPageInfo,
+)
+from .operator_failing_files import (
+    OperatorFailingFiles,
+    OperatorFailingFilesFiles,
+    OperatorFailingFilesFilesNodes,
+    OperatorFailingFilesFilesPageInfo,
+)
+from .operator_pending_callbacks import (
+    OperatorPendingCallbacks,
+    OperatorPendingCallbacksPendingCallbacks,
+    OperatorPendingCallbacksPendingCallbacksNodes,
+    OperatorPendingCallbacksPendingCallbacksPageInfo,
+)
+from .operator_processors import (
+    OperatorProcessors,
+    OperatorProcessorsProcessors,
+    OperatorProcessorsProcessorsNodes,
+    OperatorProcessorsProcessorsPageInfo,
 )
 from .pending_callbacks import (
     PendingCallbacks,
@@ -173,6 +211,7 @@ from .release_parse_requests import (
     ReleaseParseRequestsReleaseParseRequests,
 )
 from .renew_claims import RenewClaims, RenewClaimsRenewClaims
+from .request_parse import RequestParse, RequestParseRequestParse
 from .set_variable import SetVariable, SetVariableSetVariable
 from .sync_bundles import SyncBundles, SyncBundlesSyncBundles
 from .task_instance_count import TaskInstanceCount, TaskInstanceCountTaskInstanceCount
@@ -183,6 +222,11 @@ from .update_bundle_states import (
 )
 from .variable import Variable, VariableVariable
 from .variable_keys import VariableKeys, VariableKeysVariableKeys
+from .waiting_work import (
+    WaitingWork,
+    WaitingWorkWaitingWork,
+    WaitingWorkWaitingWorkBundleStates,
+)
 from .xcom import Xcom, XcomXcom
 from .xcom_count import XcomCount, XcomCountXcomCount
 from .xcom_sequence_item import XcomSequenceItem, XcomSequenceItemXcomSequenceItem
@@ -200,6 +244,7 @@ __all__ = [
     "BundleStateInput",
     "BundleStates",
     "BundleStatesBundleStates",
+    "BundleSummary",
     "Bundles",
     "BundlesBundles",
     "BundlesBundlesNodes",
@@ -210,6 +255,7 @@ __all__ = [
     "CONNECTION_GQL",
     "CallbackAcknowledgementInput",
     "CallbackReleaseInput",
+    "CallbackSummary",
     "ClaimCallbacks",
     "ClaimCallbacksClaimCallbacks",
     "ClaimCallbacksClaimCallbacksLeases",
@@ -243,6 +289,9 @@ __all__ = [
     "DeleteVariableDeleteVariable",
     "DeleteVariableInput",
     "FILES_GQL",
+    "FailingFile",
+    "FailingFileImportErrors",
+    "FileErrorText",
     "FileReferenceInput",
     "FileStatus",
     "Files",
@@ -261,6 +310,26 @@ __all__ = [
     "ImportErrorsImportErrorsPageInfo",
     "JobCompletion",
     "JobState",
+    "OPERATOR_BUNDLES_GQL",
+    "OPERATOR_FAILING_FILES_GQL",
+    "OPERATOR_PENDING_CALLBACKS_GQL",
+    "OPERATOR_PROCESSORS_GQL",
+    "OperatorBundles",
+    "OperatorBundlesBundles",
+    "OperatorBundlesBundlesNodes",
+    "OperatorBundlesBundlesPageInfo",
+    "OperatorFailingFiles",
+    "OperatorFailingFilesFiles",
+    "OperatorFailingFilesFilesNodes",
+    "OperatorFailingFilesFilesPageInfo",
+    "OperatorPendingCallbacks",
+    "OperatorPendingCallbacksPendingCallbacks",
+    "OperatorPendingCallbacksPendingCallbacksNodes",
+    "OperatorPendingCallbacksPendingCallbacksPageInfo",
+    "OperatorProcessors",
+    "OperatorProcessorsProcessors",
+    "OperatorProcessorsProcessorsNodes",
+    "OperatorProcessorsProcessorsPageInfo",
     "OutcomeStatus",
     "PENDING_CALLBACKS_GQL",
     "PREVIOUS_DAG_RUN_GQL",
@@ -286,6 +355,7 @@ __all__ = [
     "PreviousTaskInstance",
     "PreviousTaskInstancePreviousTaskInstance",
     "PreviousTaskInstancePreviousTaskInstanceTaskInstance",
+    "ProcessorSummary",
     "Processors",
     "ProcessorsProcessors",
     "ProcessorsProcessorsNodes",
@@ -299,6 +369,7 @@ __all__ = [
     "RELEASE_CALLBACKS_GQL",
     "RELEASE_PARSE_REQUESTS_GQL",
     "RENEW_CLAIMS_GQL",
+    "REQUEST_PARSE_GQL",
     "ReadStatus",
     "ReconcileBundle",
     "ReconcileBundleInput",
@@ -319,6 +390,8 @@ __all__ = [
     "ReleasedCallback",
     "RenewClaims",
     "RenewClaimsRenewClaims",
+    "RequestParse",
+    "RequestParseRequestParse",
     "SET_VARIABLE_GQL",
     "SYNC_BUNDLES_GQL",
     "SerializedDagInput",
@@ -346,6 +419,10 @@ __all__ = [
     "VariableKeys",
     "VariableKeysVariableKeys",
     "VariableVariable",
+    "WAITING_WORK_GQL",
+    "WaitingWork",
+    "WaitingWorkWaitingWork",
+    "WaitingWorkWaitingWorkBundleStates",
     "XCOM_COUNT_GQL",
     "XCOM_GQL",
     "XCOM_SEQUENCE_ITEM_GQL",

@@ -53,6 +53,10 @@ from .operations import (
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
+    OPERATOR_BUNDLES_GQL,
+    OPERATOR_FAILING_FILES_GQL,
+    OPERATOR_PENDING_CALLBACKS_GQL,
+    OPERATOR_PROCESSORS_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -66,6 +70,7 @@ from .operations import (
     RELEASE_CALLBACKS_GQL,
     RELEASE_PARSE_REQUESTS_GQL,
     RENEW_CLAIMS_GQL,
+    REQUEST_PARSE_GQL,
     SET_VARIABLE_GQL,
     SYNC_BUNDLES_GQL,
     TASK_INSTANCE_COUNT_GQL,
@@ -73,11 +78,16 @@ from .operations import (
     UPDATE_BUNDLE_STATES_GQL,
     VARIABLE_GQL,
     VARIABLE_KEYS_GQL,
+    WAITING_WORK_GQL,
     XCOM_COUNT_GQL,
     XCOM_GQL,
     XCOM_SEQUENCE_ITEM_GQL,
     XCOM_SEQUENCE_SLICE_GQL,
 )
+from .operator_bundles import OperatorBundles
+from .operator_failing_files import OperatorFailingFiles
+from .operator_pending_callbacks import OperatorPendingCallbacks
+from .operator_processors import OperatorProcessors
 from .pending_callbacks import PendingCallbacks
 from .previous_dag_run import PreviousDagRun
 from .previous_successful_dag_run import PreviousSuccessfulDagRun
@@ -91,6 +101,7 @@ from .register_processor import RegisterProcessor
 from .release_callbacks import ReleaseCallbacks
 from .release_parse_requests import ReleaseParseRequests
 from .renew_claims import RenewClaims
+from .request_parse import RequestParse
 from .set_variable import SetVariable
 from .sync_bundles import SyncBundles
 from .task_instance_count import TaskInstanceCount
@@ -98,6 +109,7 @@ from .task_states import TaskStates
 from .update_bundle_states import UpdateBundleStates
 from .variable import Variable
 from .variable_keys import VariableKeys
+from .waiting_work import WaitingWork
 from .xcom import Xcom
 from .xcom_count import XcomCount
 from .xcom_sequence_item import XcomSequenceItem
@@ -260,6 +272,112 @@ class Client(GqlBaseClient):
             operation_name="CompleteJob",
             variables=variables,
             result_type=CompleteJob,
+        )
+
+    def operator_bundles(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        active: Union[Optional[bool], UnsetType] = UNSET,
+    ) -> Operation[OperatorBundles]:
+        """Bundles by name. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "active": active,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_BUNDLES_GQL,
+            operation_name="OperatorBundles",
+            variables=variables,
+            result_type=OperatorBundles,
+        )
+
+    def operator_failing_files(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        bundle: Union[Optional[str], UnsetType] = UNSET,
+        status: Union[Optional[FileStatus], UnsetType] = UNSET,
+        has_import_errors: Union[Optional[bool], UnsetType] = UNSET,
+    ) -> Operation[OperatorFailingFiles]:
+        """Files of the file ledger by bundle and path. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "bundle": bundle,
+            "status": status,
+            "hasImportErrors": has_import_errors,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_FAILING_FILES_GQL,
+            operation_name="OperatorFailingFiles",
+            variables=variables,
+            result_type=OperatorFailingFiles,
+        )
+
+    def operator_processors(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        bundle: Union[Optional[str], UnsetType] = UNSET,
+        alive: Union[Optional[bool], UnsetType] = UNSET,
+    ) -> Operation[OperatorProcessors]:
+        """DAG processors that registered with the gateway, the newest first. A token that does not grant all bundles sees those that parse one of its bundles. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "bundle": bundle,
+            "alive": alive,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_PROCESSORS_GQL,
+            operation_name="OperatorProcessors",
+            variables=variables,
+            result_type=OperatorProcessors,
+        )
+
+    def operator_pending_callbacks(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        bundle: Union[Optional[str], UnsetType] = UNSET,
+        state: Union[Optional[PendingCallbackState], UnsetType] = UNSET,
+    ) -> Operation[OperatorPendingCallbacks]:
+        """Callbacks for DAG processors that have not been acknowledged, the oldest first: those that the scheduler left, and those that processors have claimed. One that is claimed while you page may come twice. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "bundle": bundle,
+            "state": state,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_PENDING_CALLBACKS_GQL,
+            operation_name="OperatorPendingCallbacks",
+            variables=variables,
+            result_type=OperatorPendingCallbacks,
+        )
+
+    def request_parse(
+        self,
+        bundle: str,
+        relative_filelocs: Union[Optional[list[str]], UnsetType] = UNSET,
+    ) -> Operation[RequestParse]:
+        """Have files parsed before all others, by whatever processor has their bundle. A file that waits already is no error. Refused with `NOT_PERMITTED`, `BUNDLE_NOT_GRANTED`, `NOT_FOUND` (the bundle, or one of the files: then none is requested), `BUNDLE_INACTIVE` or `INVALID_ARGUMENT` (too many files). Needs an operator token with the permission `request-parse`."""
+        variables: dict[str, object] = {
+            "bundle": bundle,
+            "relativeFilelocs": relative_filelocs,
+        }
+        return Operation(
+            self,
+            query=REQUEST_PARSE_GQL,
+            operation_name="RequestParse",
+            variables=variables,
+            result_type=RequestParse,
         )
 
     def claim_parse_requests(self, input: ClaimInput) -> Operation[ClaimParseRequests]:
@@ -655,6 +773,17 @@ class Client(GqlBaseClient):
             operation_name="DeleteVariable",
             variables=variables,
             result_type=DeleteVariable,
+        )
+
+    def waiting_work(self, bundle_names: list[str]) -> Operation[WaitingWork]:
+        """Whether there is anything to claim, and what is kept about bundles between two refreshes. To be asked every few seconds. Refused with `JOB_CLOSED`: the processor must stop. Needs a job token."""
+        variables: dict[str, object] = {"bundleNames": bundle_names}
+        return Operation(
+            self,
+            query=WAITING_WORK_GQL,
+            operation_name="WaitingWork",
+            variables=variables,
+            result_type=WaitingWork,
         )
 
     def purge_inactive_dag_warnings(self) -> Operation[PurgeInactiveDagWarnings]:

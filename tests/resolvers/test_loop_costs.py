@@ -24,13 +24,15 @@ FEW, MANY = range(10), range(10, 1010)
 Operation = tuple[str, dict[str, Any]]
 
 
-def _poll() -> list[Operation]:
-    """What the agent asks in one request, every two seconds."""
-    claims: list[Operation] = [
+POLL: Operation = ("WaitingWork", {"bundleNames": ["dags"]})
+"""What the agent asks every two seconds."""
+
+
+def _claims() -> list[Operation]:
+    return [
         (name, {"input": {"claimId": str(uuid.uuid4()), "limit": 100}})
         for name in ("ClaimCallbacks", "ClaimParseRequests")
     ]
-    return [("BundleStates", {"names": ["dags"]}), *claims]
 
 
 def _reconcile(files: list[str]) -> Operation:
@@ -93,7 +95,8 @@ def test_asking_in_vain_costs_as_little_with_a_thousand_rows_of_each_kind_as_wit
             _costs(
                 processor,
                 {
-                    "poll": _poll(),
+                    "poll": [POLL],
+                    "claims": _claims(),
                     "heartbeat": [("Heartbeat", {})],
                     "renewal": [("RenewClaims", {"leaseIds": [str(uuid.uuid4())]})],
                     "scan": [SCAN],
@@ -103,7 +106,7 @@ def test_asking_in_vain_costs_as_little_with_a_thousand_rows_of_each_kind_as_wit
             )
         )
         with executed_statements() as executed:
-            _execute(processor, *_poll(), SCAN, PURGE)
+            _execute(processor, POLL, *_claims(), SCAN, PURGE)
         rows.append(sum(statement.count_rows() for statement in executed))
     assert costs[0] == costs[1]
     assert rows[0] == rows[1] == 5, "the bundle's state, and of the others whether the Job runs"
@@ -111,7 +114,8 @@ def test_asking_in_vain_costs_as_little_with_a_thousand_rows_of_each_kind_as_wit
     numbers_of_statements = {name: len(statements) for name, statements in costs[1].items()}
     lock = 1 if processor.gateway.database.kind == "sqlite" else 0
     assert numbers_of_statements == {
-        "poll": 3,
+        "poll": 1,
+        "claims": 2,
         "heartbeat": 1 + lock,
         "renewal": 2 + lock,
         "scan": 2,
@@ -191,4 +195,4 @@ def _somebody_writes(processor: RegisteredProcessor) -> Generator[None]:
 def test_asking_in_vain_waits_for_nobody_who_writes(processor: RegisteredProcessor) -> None:
     _everything(FEW)
     with _somebody_writes(processor):
-        _execute(processor, *_poll(), SCAN, PURGE, _reconcile([f"{number}.py" for number in FEW]))
+        _execute(processor, POLL, *_claims(), SCAN, PURGE, _reconcile([f"{number}.py" for number in FEW]))
