@@ -17,7 +17,7 @@ from uuid import uuid4
 
 from airflow.exceptions import AirflowConfigException
 
-from ..resolvers.principal import ALL_BUNDLES, Principal, TokenKind
+from ..resolvers.principal import ALL_BUNDLES, Permission, Principal, TokenKind
 from . import settings
 from .tokens import KeysMisconfigured, TokenMinter
 
@@ -48,6 +48,7 @@ def run(argv: Sequence[str]) -> int:
     if not bundles:
         print("parsegate token: --bundles names no bundle.", file=sys.stderr)
         return 2
+    permissions: frozenset[Permission] = frozenset(arguments.allow or ())
     lifetimes = {
         TokenKind.PROCESSOR: settings.PROCESSOR_TOKEN_LIFETIME,
         TokenKind.OPERATOR: settings.OPERATOR_TOKEN_LIFETIME,
@@ -55,7 +56,7 @@ def run(argv: Sequence[str]) -> int:
     try:
         lifetime = arguments.lifetime or lifetimes[kind].read()
         token, expires_at = TokenMinter().mint(
-            Principal(kind=kind, subject=arguments.subject, bundles=bundles), lifetime
+            Principal(kind=kind, subject=arguments.subject, bundles=bundles, permissions=permissions), lifetime
         )
         if arguments.out is None:
             print(token)
@@ -65,6 +66,9 @@ def run(argv: Sequence[str]) -> int:
         print(f"parsegate token: {error}", file=sys.stderr)
         return 1
     granted = "all bundles" if ALL_BUNDLES in bundles else f"bundles {', '.join(sorted(bundles))}"
+    if kind is TokenKind.OPERATOR:
+        allowed = ", ".join(sorted(permission.value for permission in permissions))
+        granted += f", may {allowed}" if allowed else ", may only read"
     print(
         f"A {kind.value} token for {arguments.subject}: {granted}, until {expires_at:%Y-%m-%d %H:%M:%S} UTC.",
         file=sys.stderr,
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         default=f"dag-processor:{socket.gethostname()}",
         help="who it is for (default: %(default)s)",
     )
-    operator = kinds.add_parser("operator", help="a token to read parse state and to request parses with")
+    operator = kinds.add_parser("operator", help="a token to read parse state with, and to do what it allows")
     operator.add_argument(
         "--bundles",
         action="append",
@@ -100,6 +104,15 @@ def _parser() -> argparse.ArgumentParser:
     operator.add_argument(
         "--subject", type=_subject, default=f"operator:{getuser()}", help="who it is for (default: %(default)s)"
     )
+    operator.add_argument(
+        "--allow",
+        action="extend",
+        type=_permissions,
+        metavar="PERMISSIONS",
+        help="what it may do beyond reading, separated by commas, of "
+        f"{', '.join(permission.value for permission in Permission)} (default: nothing)",
+    )
+    processor.set_defaults(allow=None)
     for kind in (processor, operator):
         kind.add_argument(
             "--lifetime",
@@ -111,6 +124,14 @@ def _parser() -> argparse.ArgumentParser:
             "--out", type=Path, metavar="FILE", help="replace this file, mode 0600, instead of printing the token"
         )
     return parser
+
+
+def _permissions(text: str) -> list[Permission]:
+    try:
+        return [Permission(name) for name in text.split(",") if name]
+    except ValueError:
+        known = ", ".join(permission.value for permission in Permission)
+        raise argparse.ArgumentTypeError(f"{text} is not of {known}") from None
 
 
 def _lifetime(text: str) -> float:

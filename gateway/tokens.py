@@ -22,7 +22,7 @@ from airflow.api_fastapi.auth.tokens import (
 )
 from airflow.configuration import conf
 
-from ..resolvers.principal import ALL_BUNDLES, Principal, TokenKind
+from ..resolvers.principal import ALL_BUNDLES, Permission, Principal, TokenKind
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +79,8 @@ class TokenMinter:
         claims: dict[str, Any] = {"sub": principal.subject, "bundles": sorted(principal.bundles)}
         if principal.job_id is not None:
             claims["job_id"] = principal.job_id
+        if principal.permissions:
+            claims["permissions"] = sorted(permission.value for permission in principal.permissions)
         token = self._generators[principal.kind].generate(
             extras=claims, headers={"typ": TYPES[principal.kind]}, valid_for=lifetime
         )
@@ -156,7 +158,24 @@ def _principal(kind: TokenKind, claims: Mapping[str, Any]) -> Principal:
             raise TokenRefused("The token names no Job.")
     elif job_id is not None:
         raise TokenRefused("Only a job token names a Job.")
-    return Principal(kind=kind, subject=subject, bundles=frozenset(cast("list[str]", bundles)), job_id=job_id)
+    return Principal(
+        kind=kind,
+        subject=subject,
+        bundles=frozenset(cast("list[str]", bundles)),
+        job_id=job_id,
+        permissions=_permissions(kind, claims.get("permissions")),
+    )
+
+
+def _permissions(kind: TokenKind, named: object) -> frozenset[Permission]:
+    """A permission that this gateway does not know allows nothing here; a newer one may have minted the token."""
+    if named is None:
+        return frozenset()
+    if kind is not TokenKind.OPERATOR:
+        raise TokenRefused("Only an operator token has permissions.")
+    if not isinstance(named, list):
+        raise TokenRefused("The token's permissions are no list.")
+    return frozenset(permission for permission in Permission if permission.value in cast("list[object]", named))
 
 
 __all__ = [

@@ -19,6 +19,14 @@ class TokenKind(Enum):
     OPERATOR = "operator"
 
 
+class Permission(Enum):
+    """What an operator may do beyond reading; the value is what tokens carry and commands take."""
+
+    REQUEST_PARSE = "request-parse"
+    MANAGE_CALLBACKS = "manage-callbacks"
+    STOP_PROCESSORS = "stop-processors"
+
+
 @dataclass(frozen=True)
 class Principal:
     """A verified caller.
@@ -27,12 +35,14 @@ class Principal:
     :param subject: the token's ``sub``, a real name such as ``dag-processor:host-1``
     :param bundles: names of the bundles that the token grants; ``{"*"}`` grants all of them
     :param job_id: the Airflow Job that a job token is bound to; None for the other kinds
+    :param permissions: what an operator may do beyond reading; other kinds have none
     """
 
     kind: TokenKind
     subject: str
     bundles: frozenset[str] = frozenset()
     job_id: int | None = None
+    permissions: frozenset[Permission] = frozenset()
 
     @property
     def grants_all_bundles(self) -> bool:

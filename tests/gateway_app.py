@@ -52,9 +52,14 @@ class Gateway:
         return self._mint("JOB", subject, bundles, job_id, lifetime)
 
     def operator_token(
-        self, bundles: Sequence[str] = ("*",), subject: str = "operator:test", lifetime: float = 600
+        self,
+        bundles: Sequence[str] = ("*",),
+        subject: str = "operator:test",
+        lifetime: float = 600,
+        allow: Sequence[str] = (),
     ) -> str:
-        return self._mint("OPERATOR", subject, bundles, None, lifetime)
+        """:param allow: names of permissions"""
+        return self._mint("OPERATOR", subject, bundles, None, lifetime, allow)
 
     def post(self, body: object, token: str | None = None, **headers: str) -> httpx.Response:
         """POST ``body`` as JSON to ``/graphql``. Underscores in the names of ``headers`` become hyphens.
@@ -84,10 +89,24 @@ class Gateway:
     def close(self) -> None:
         self.http.close()
 
-    def _mint(self, kind: str, subject: str, bundles: Sequence[str], job_id: int | None, lifetime: float) -> str:
-        from parsegate.resolvers.principal import Principal, TokenKind
+    def _mint(
+        self,
+        kind: str,
+        subject: str,
+        bundles: Sequence[str],
+        job_id: int | None,
+        lifetime: float,
+        allow: Sequence[str] = (),
+    ) -> str:
+        from parsegate.resolvers.principal import Permission, Principal, TokenKind
 
-        principal = Principal(kind=TokenKind[kind], subject=subject, bundles=frozenset(bundles), job_id=job_id)
+        principal = Principal(
+            kind=TokenKind[kind],
+            subject=subject,
+            bundles=frozenset(bundles),
+            job_id=job_id,
+            permissions=frozenset(Permission(name) for name in allow),
+        )
         return self._minter.mint(principal, lifetime)[0]
 
 

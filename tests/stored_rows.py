@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.models.dag import DagModel
 from airflow.models.db_callback_request import DbCallbackRequest
 from airflow.models.errors import ParseImportError
+from airflow.models.log import Log
 from airflow.models.serialized_dag import SerializedDagModel
 from airflow.utils.session import create_session
 from sqlalchemy import func, select
@@ -58,3 +59,11 @@ def waiting_callbacks() -> int:
     """Callbacks that no processor has claimed yet."""
     with create_session() as session:
         return session.scalar(select(func.count()).select_from(DbCallbackRequest)) or 0
+
+
+def audit_log() -> list[Log]:
+    """What Airflow's audit log tells of parsegate, oldest first."""
+    with create_session() as session:
+        rows = list(session.scalars(select(Log).where(Log.event.startswith("parsegate.")).order_by(Log.id)))
+        session.expunge_all()
+    return rows

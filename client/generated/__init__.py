@@ -49,14 +49,6 @@ from .enums import (
     ReleasedCallback,
 )
 from .files import Files, FilesFiles, FilesFilesNodes, FilesFilesPageInfo
-from .fragments import (
-    BundleSummary,
-    CallbackSummary,
-    FailingFile,
-    FailingFileImportErrors,
-    FileErrorText,
-    ProcessorSummary,
-)
 from .gql_base_client import GqlBaseClient
 from .heartbeat import Heartbeat, HeartbeatHeartbeat
 from .import_errors import (
@@ -102,10 +94,6 @@ from .operations import (
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
-    OPERATOR_BUNDLES_GQL,
-    OPERATOR_FAILING_FILES_GQL,
-    OPERATOR_PENDING_CALLBACKS_GQL,
-    OPERATOR_PROCESSORS_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -132,30 +120,6 @@ from .operations import (
     XCOM_GQL,
     XCOM_SEQUENCE_ITEM_GQL,
     XCOM_SEQUENCE_SLICE_GQL,
-)
-from .operator_bundles import (
-    OperatorBundles,
-    OperatorBundlesBundles,
-    OperatorBundlesBundlesNodes,
-    OperatorBundlesBundlesPageInfo,
-)
-from .operator_failing_files import (
-    OperatorFailingFiles,
-    OperatorFailingFilesFiles,
-    OperatorFailingFilesFilesNodes,
-    OperatorFailingFilesFilesPageInfo,
-)
-from .operator_pending_callbacks import (
-    OperatorPendingCallbacks,
-    OperatorPendingCallbacksPendingCallbacks,
-    OperatorPendingCallbacksPendingCallbacksNodes,
-    OperatorPendingCallbacksPendingCallbacksPageInfo,
-)
-from .operator_processors import (
-    OperatorProcessors,
-    OperatorProcessorsProcessors,
-    OperatorProcessorsProcessorsNodes,
-    OperatorProcessorsProcessorsPageInfo,
 )
 from .pending_callbacks import (
     PendingCallbacks,
@@ -244,7 +208,6 @@ __all__ = [
     "BundleStateInput",
     "BundleStates",
     "BundleStatesBundleStates",
-    "BundleSummary",
     "Bundles",
     "BundlesBundles",
     "BundlesBundlesNodes",
@@ -255,7 +218,6 @@ __all__ = [
     "CONNECTION_GQL",
     "CallbackAcknowledgementInput",
     "CallbackReleaseInput",
-    "CallbackSummary",
     "ClaimCallbacks",
     "ClaimCallbacksClaimCallbacks",
     "ClaimCallbacksClaimCallbacksLeases",
@@ -289,9 +251,6 @@ __all__ = [
     "DeleteVariableDeleteVariable",
     "DeleteVariableInput",
     "FILES_GQL",
-    "FailingFile",
-    "FailingFileImportErrors",
-    "FileErrorText",
     "FileReferenceInput",
     "FileStatus",
     "Files",
@@ -310,26 +269,6 @@ __all__ = [
     "ImportErrorsImportErrorsPageInfo",
     "JobCompletion",
     "JobState",
-    "OPERATOR_BUNDLES_GQL",
-    "OPERATOR_FAILING_FILES_GQL",
-    "OPERATOR_PENDING_CALLBACKS_GQL",
-    "OPERATOR_PROCESSORS_GQL",
-    "OperatorBundles",
-    "OperatorBundlesBundles",
-    "OperatorBundlesBundlesNodes",
-    "OperatorBundlesBundlesPageInfo",
-    "OperatorFailingFiles",
-    "OperatorFailingFilesFiles",
-    "OperatorFailingFilesFilesNodes",
-    "OperatorFailingFilesFilesPageInfo",
-    "OperatorPendingCallbacks",
-    "OperatorPendingCallbacksPendingCallbacks",
-    "OperatorPendingCallbacksPendingCallbacksNodes",
-    "OperatorPendingCallbacksPendingCallbacksPageInfo",
-    "OperatorProcessors",
-    "OperatorProcessorsProcessors",
-    "OperatorProcessorsProcessorsNodes",
-    "OperatorProcessorsProcessorsPageInfo",
     "OutcomeStatus",
     "PENDING_CALLBACKS_GQL",
     "PREVIOUS_DAG_RUN_GQL",
@@ -355,7 +294,6 @@ __all__ = [
     "PreviousTaskInstance",
     "PreviousTaskInstancePreviousTaskInstance",
     "PreviousTaskInstancePreviousTaskInstanceTaskInstance",
-    "ProcessorSummary",
     "Processors",
     "ProcessorsProcessors",
     "ProcessorsProcessorsNodes",

@@ -115,6 +115,12 @@ REFUSED_TOKENS = {
     "bundles that are no names": lambda: signed({"bundles": [1]}),
     "a Job in a processor token": lambda: signed({"job_id": 1}),
     "no Job in a job token": lambda: signed({"aud": "parsegate:job"}, typ="parsegate-job+jwt"),
+    "permissions in a job token": lambda: signed(
+        {"aud": "parsegate:job", "job_id": 1, "permissions": ["request-parse"]}, typ="parsegate-job+jwt"
+    ),
+    "permissions that are no list": lambda: signed(
+        {"aud": "parsegate:operator", "permissions": "request-parse"}, typ="parsegate-operator+jwt"
+    ),
     "a Job that is no number": lambda: signed({"aud": "parsegate:job", "job_id": "1"}, typ="parsegate-job+jwt"),
 }
 

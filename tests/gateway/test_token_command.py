@@ -45,6 +45,21 @@ def test_an_operator_token_is_printed_alone_and_grants_all_bundles_unless_told(
     assert small_gateway.data("{ who }", token=token) == {"who": "operator jane ['dags'] None"}
 
 
+def test_an_operator_token_allows_what_it_is_told_to_and_nothing_else(
+    gateway: Gateway, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def reason(*arguments: str) -> str | None:
+        assert run(["operator", *arguments]) == 0
+        (token,) = capsys.readouterr().out.split()
+        return gateway.data('mutation { requestParse(bundle: "x") { reason } }', token=token)["requestParse"]["reason"]
+
+    assert reason() == "NOT_PERMITTED"
+    assert reason("--allow", "manage-callbacks,stop-processors") == "NOT_PERMITTED"
+    assert reason("--allow", "manage-callbacks", "--allow", "request-parse,stop-processors") == "NOT_FOUND"
+    assert run(["operator", "--allow", "request-parse"]) == 0
+    assert "may request-parse" in capsys.readouterr().err
+
+
 def test_without_a_lifetime_the_settings_say_how_long(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,6 +144,8 @@ def test_a_missing_key_is_told_plainly(monkeypatch: pytest.MonkeyPatch, capsys: 
         ["processor", "--bundles", "a", "--lifetime", "nan"],
         ["processor", "--bundles", "a", "--lifetime", "long"],
         ["processor", "--bundles", "a", "--subject", " "],
+        ["processor", "--bundles", "a", "--allow", "request-parse"],
+        ["operator", "--allow", "everything"],
     ],
 )
 def test_arguments_that_make_no_sense_are_refused(arguments: list[str]) -> None:
