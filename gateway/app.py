@@ -1,4 +1,4 @@
-"""The gateway as an ASGI application: ``/graphql`` with the files of its page, ``/health`` and ``/ready``."""
+"""The gateway as an ASGI application: ``/graphql`` and the files of its page, ``/login``, ``/health``, ``/ready``."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from starlette.routing import Mount, Route
 
 from ..schema.root import build_schema
 from . import settings
-from .authentication import BearerAuthentication, refuse_authentication
+from .authentication import TokenAuthentication, refuse_authentication
 from .body_limit import BodyLimit
 from .compressed_body import CompressedBody
 from .errors import ErrorCode, RequestRefused, refusal_response
 from .graphiql_page import GraphiQLAssets
 from .graphql_view import GraphQLView
 from .limits import EXTENSIONS
+from .login import Login, logout, session
 from .readiness import READY, readiness
 from .request_log import RequestLog
 from .tokens import TokenMinter, TokenVerifier
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import ASGIApp, Receive, Scope, Send
     from strawberry.schema import BaseSchema
 
 READINESS_TIMEOUT = 5.0
@@ -50,13 +51,21 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
         threads=operation_threads(),
         max_operations=settings.MAX_BATCH_OPERATIONS.read(),
     )
-    graphql = AuthenticationMiddleware(view, BearerAuthentication(TokenVerifier(minter)), refuse_authentication)
+    verifier = TokenVerifier(minter)
+
+    def authenticated(app: ASGIApp) -> ASGIApp:
+        return AuthenticationMiddleware(app, TokenAuthentication(verifier), refuse_authentication)
+
+    graphql = authenticated(view)
     return Starlette(
         routes=[
             # Twice, because a redirect to the other spelling would lose a POST's body.
             Route("/graphql", graphql),
             Route("/graphql/", graphql),
             Mount("/graphql/assets", GraphiQLAssets()),
+            Route("/login", Login(minter, verifier)),
+            Route("/logout", logout, methods=["POST"]),
+            Route("/session", session, middleware=[Middleware(authenticated)]),
             Route("/health", _health),
             Route("/ready", _Readiness()),
         ],

@@ -1,4 +1,4 @@
-"""Mint a token for a processor or an operator, with Airflow's signing key.
+"""Mint a token for a processor or an operator, or a link to log in by, with Airflow's signing key.
 
 Run it where that key is: an init container, a trusted job, an administrator's shell. A token file is replaced in one
 step, so that the agent never reads half of one, and only its owner can read it.
@@ -13,12 +13,14 @@ import sys
 from collections.abc import Sequence
 from getpass import getuser
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from airflow.exceptions import AirflowConfigException
 
 from ..resolvers.principal import ALL_BUNDLES, Permission, Principal, TokenKind
 from . import settings
+from .login_link import login_url
 from .tokens import KeysMisconfigured, TokenMinter
 
 
@@ -55,13 +57,19 @@ def run(argv: Sequence[str]) -> int:
     }
     try:
         lifetime = arguments.lifetime or lifetimes[kind].read()
-        token, expires_at = TokenMinter().mint(
-            Principal(kind=kind, subject=arguments.subject, bundles=bundles, permissions=permissions), lifetime
-        )
-        if arguments.out is None:
-            print(token)
+        principal = Principal(kind=kind, subject=arguments.subject, bundles=bundles, permissions=permissions)
+        if arguments.login_url is None:
+            minted, expires_at = TokenMinter().mint(principal, lifetime)
+            what = f"A {kind.value} token"
         else:
-            write_privately(arguments.out, token + "\n")
+            https = arguments.login_url.startswith("https:")
+            code, expires_at = TokenMinter().mint_login_code(principal, lifetime, https=https)
+            minted = login_url(arguments.login_url, code)
+            what = "A link to log in by, once,"
+        if arguments.out is None:
+            print(minted)
+        else:
+            write_privately(arguments.out, minted + "\n")
     except (KeysMisconfigured, AirflowConfigException, OSError) as error:
         print(f"parsegate token: {error}", file=sys.stderr)
         return 1
@@ -70,7 +78,7 @@ def run(argv: Sequence[str]) -> int:
         allowed = ", ".join(sorted(permission.value for permission in permissions))
         granted += f", may {allowed}" if allowed else ", may only read"
     print(
-        f"A {kind.value} token for {arguments.subject}: {granted}, until {expires_at:%Y-%m-%d %H:%M:%S} UTC.",
+        f"{what} for {arguments.subject}: {granted}, until {expires_at:%Y-%m-%d %H:%M:%S} UTC.",
         file=sys.stderr,
     )
     return 0
@@ -112,7 +120,14 @@ def _parser() -> argparse.ArgumentParser:
         help="what it may do beyond reading, separated by commas, of "
         f"{', '.join(permission.value for permission in Permission)} (default: nothing)",
     )
-    processor.set_defaults(allow=None)
+    processor.set_defaults(allow=None, login_url=None)
+    operator.add_argument(
+        "--login-url",
+        type=_address,
+        metavar="URL",
+        help="instead of a token, print a link that logs a browser in at the gateway with this URL, once, within ten "
+        "minutes; --lifetime is the session's",
+    )
     for kind in (processor, operator):
         kind.add_argument(
             "--lifetime",
@@ -139,6 +154,13 @@ def _lifetime(text: str) -> float:
     if not 1 <= lifetime <= 366 * 86400:
         raise argparse.ArgumentTypeError(f"{text} is not between 1 second and a year")
     return lifetime
+
+
+def _address(text: str) -> str:
+    url = urlsplit(text)
+    if url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment or "@" in url.netloc:
+        raise argparse.ArgumentTypeError(f"{text} is no URL of a gateway, such as https://parsegate.example.com")
+    return text
 
 
 def _subject(text: str) -> str:
