@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.models.dag import DagModel, DagTag
 from airflow.models.dag_version import DagVersion
+from airflow.models.dagcode import DagCode
 from airflow.models.dagwarning import DagWarning
 from airflow.models.errors import ParseImportError
 from sqlalchemy import func, select, tuple_, union_all
 
-from .pages import Page, Row
-from .parse_state import DAGS, dag_rows, dag_warning_rows, file_rows, import_error_rows, starts_with
+from .pages import InvalidPage, Page, Row
+from .parse_state import DAGS, dag_rows, dag_warning_rows, file_rows, import_error_rows, is_failing, starts_with
 from .tables import ParsedFile
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import Subquery
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -29,37 +32,72 @@ if TYPE_CHECKING:
 FileKey = tuple[str, str]
 """A file's bundle and its path in it."""
 
+MOST_SOURCES = 100
+"""Files that one operation shows the source code of; each can have megabytes."""
+
 MOST_IMPORT_ERRORS = 100
 """Import errors that one file shows; only an archive can have more than one."""
 
 
 def file_counts(session: Session, bundle_names: Collection[str]) -> dict[str, int]:
     """How many files the ledger has of each bundle."""
-    return _counts(session, select(ParsedFile.bundle_name, func.count()), ParsedFile.bundle_name, bundle_names)
+    return _by_bundle(session, select(ParsedFile.bundle_name, func.count()), ParsedFile.bundle_name, bundle_names)
+
+
+def failing_file_counts(session: Session, bundle_names: Collection[str]) -> dict[str, int]:
+    """How many files of each bundle fail."""
+    statement = select(ParsedFile.bundle_name, func.count()).where(is_failing())
+    return _by_bundle(session, statement, ParsedFile.bundle_name, bundle_names)
+
+
+def oldest_parses(session: Session, bundle_names: Collection[str]) -> dict[str, datetime]:
+    """When the file of each bundle was parsed that was not parsed for longest."""
+    statement = select(ParsedFile.bundle_name, func.min(ParsedFile.last_parsed_at))
+    return _by_bundle(session, statement, ParsedFile.bundle_name, bundle_names)
+
+
+def slowest_files(session: Session, bundle_names: Collection[str]) -> dict[str, Row]:
+    """The file of each bundle of which the last attempt took longest."""
+    place = func.row_number().over(
+        partition_by=ParsedFile.bundle_name,
+        order_by=(ParsedFile.parse_duration.desc(), ParsedFile.relative_fileloc),
+    )
+    ranked = (
+        select(ParsedFile.bundle_name, ParsedFile.relative_fileloc, place.label("place"))
+        .where(ParsedFile.bundle_name.in_(sorted(bundle_names)), ParsedFile.parse_duration.is_not(None))
+        .subquery()
+    )
+    statement = file_rows().join(
+        ranked,
+        (ranked.c.place == 1)
+        & (ranked.c.bundle_name == ParsedFile.bundle_name)
+        & (ranked.c.relative_fileloc == ParsedFile.relative_fileloc),
+    )
+    return {row["bundle_name"]: dict(row) for row in session.execute(statement).mappings()}
 
 
 def dag_counts(session: Session, bundle_names: Collection[str]) -> dict[str, int]:
     """How many DAGs of each bundle are not stale."""
     statement = select(DagModel.bundle_name, func.count()).where(DagModel.is_stale.is_(False))
-    return _counts(session, statement, DagModel.bundle_name, bundle_names)
+    return _by_bundle(session, statement, DagModel.bundle_name, bundle_names)
 
 
 def stale_dag_counts(session: Session, bundle_names: Collection[str]) -> dict[str, int]:
     """How many DAGs of each bundle are stale."""
     statement = select(DagModel.bundle_name, func.count()).where(DagModel.is_stale.is_(True))
-    return _counts(session, statement, DagModel.bundle_name, bundle_names)
+    return _by_bundle(session, statement, DagModel.bundle_name, bundle_names)
 
 
 def import_error_counts(session: Session, bundle_names: Collection[str]) -> dict[str, int]:
     """How many import errors each bundle has."""
     statement = select(ParseImportError.bundle_name, func.count())
-    return _counts(session, statement, ParseImportError.bundle_name, bundle_names)
+    return _by_bundle(session, statement, ParseImportError.bundle_name, bundle_names)
 
 
 def warning_counts(session: Session, bundle_names: Collection[str]) -> dict[str, int]:
     """How many warnings the DAGs of each bundle have."""
     statement = select(DagModel.bundle_name, func.count()).join(DagWarning, DagWarning.dag_id == DagModel.dag_id)
-    return _counts(session, statement, DagModel.bundle_name, bundle_names)
+    return _by_bundle(session, statement, DagModel.bundle_name, bundle_names)
 
 
 def files(session: Session, keys: Collection[FileKey]) -> dict[FileKey, Row]:
@@ -73,6 +111,33 @@ def files(session: Session, keys: Collection[FileKey]) -> dict[FileKey, Row]:
     }
     containers = {(bundle, path): _containing(found, bundle, path) for bundle, path in keys}
     return {key: row for key, row in containers.items() if row is not None}
+
+
+def sources(session: Session, keys: Collection[FileKey]) -> dict[FileKey, str]:
+    """The source code of each file as it was stored last, from Airflow's copy that belongs to one of its DAGs.
+
+    :raises InvalidPage: when they are more than :data:`MOST_SOURCES`
+    """
+    if len(keys) > MOST_SOURCES:
+        raise InvalidPage(
+            "first", f"`source` was asked of {len(keys)} files; an operation shows at most {MOST_SOURCES} of them."
+        )
+    place = func.row_number().over(
+        partition_by=(DagModel.bundle_name, DagModel.relative_fileloc),
+        order_by=(DagCode.last_updated.desc(), DagCode.id),
+    )
+    ranked = (
+        select(DagModel.bundle_name, DagModel.relative_fileloc, DagCode.id, place.label("place"))
+        # Airflow has an index for the way by the version alone.
+        .join(DagVersion, DagVersion.dag_id == DagModel.dag_id)
+        .join(DagCode, DagCode.dag_version_id == DagVersion.id)
+        .where(tuple_(DagModel.bundle_name, DagModel.relative_fileloc).in_(sorted(keys)))
+        .subquery()
+    )
+    statement = select(ranked.c.bundle_name, ranked.c.relative_fileloc, DagCode.source_code).join(
+        ranked, (ranked.c.id == DagCode.id) & (ranked.c.place == 1)
+    )
+    return {(bundle, path): text for bundle, path, text in session.execute(statement)}
 
 
 def import_errors(session: Session, keys: Collection[FileKey]) -> dict[FileKey, list[Row]]:
@@ -127,9 +192,9 @@ def dag_warnings(session: Session, dag_ids: Collection[str]) -> dict[str, list[R
     return dict(warnings)
 
 
-def _counts(
+def _by_bundle(
     session: Session, statement: Rows, bundle_name: InstrumentedAttribute[Any], bundle_names: Collection[str]
-) -> dict[str, int]:
+) -> dict[str, Any]:
     counted = statement.where(bundle_name.in_(sorted(bundle_names))).group_by(bundle_name)
     return {row[0]: row[1] for row in session.execute(counted)}
 

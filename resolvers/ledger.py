@@ -7,7 +7,7 @@ DAGs are found by.
 from __future__ import annotations
 
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, tuple_
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
 FileKey = tuple[str, str]
 """Bundle and path of a file in it."""
+
+
+MOST_RECENT_PARSES = 10
+"""Attempts that a file's row remembers."""
+
+_LONGEST_VERSION = 200
 
 
 class FileStatus(Enum):
@@ -95,6 +101,7 @@ def record(
     entry.job_id = job_id
     entry.attempt_id = result.attempt_id
     entry.sequence = result.sequence
+    entry.recent_parses = with_parse(entry, at, result.parse_duration, status, result.bundle_version, job_id)
     if counts is not None:
         entry.last_stored_at = at
         entry.bundle_version = result.bundle_version
@@ -102,3 +109,13 @@ def record(
         # Whether this result can be recognised, imprints.remember says.
         entry.fingerprint = entry.imprint = entry.written = None
     return entry
+
+
+def with_parse(
+    entry: ParsedFile, at: datetime, seconds: float, status: FileStatus, bundle_version: str | None, job_id: int
+) -> list[list[Any]]:
+    """The file's last attempts, the newest first, with this one in front."""
+    # A refused result may have come with a version that nobody can store.
+    version = bundle_version and bundle_version[:_LONGEST_VERSION]
+    newest = [at.isoformat(), seconds, status.value, version, job_id]
+    return [newest, *(entry.recent_parses or [])][:MOST_RECENT_PARSES]

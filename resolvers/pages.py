@@ -13,9 +13,10 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Integer, func, literal, tuple_
+from sqlalchemy import Float, Integer, and_, false, func, literal, or_, tuple_
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 if TYPE_CHECKING:
@@ -81,19 +82,49 @@ class Listing(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Sort:
+    """One column of an order.
+
+    :param nullable: whether it may be null; nulls come last, whatever the direction
+    """
+
+    column: InstrumentedAttribute[Any] | ColumnElement[Any]
+    descending: bool = False
+    nullable: bool = False
+
+    @property
+    def clause(self) -> ColumnElement[Any]:
+        ordered = self.column.desc() if self.descending else self.column.asc()
+        return ordered.nulls_last() if self.nullable else ordered
+
+    def equals(self, value: Any) -> ColumnElement[bool]:
+        return self.column.is_(None) if value is None else self.column == self._literal(value)
+
+    def is_behind(self, value: Any) -> ColumnElement[bool]:
+        if value is None:
+            return false()
+        behind = self.column < self._literal(value) if self.descending else self.column > self._literal(value)
+        return behind | self.column.is_(None) if self.nullable else behind
+
+    def _literal(self, value: Any) -> ColumnElement[Any]:
+        return literal(value, self.column.type)
+
+
 class Keyset:
-    """A total order by columns that together are unique and not null.
+    """A total order by columns that together are unique.
 
     :param name: names the order in its cursors; change it when the columns change
-    :param columns: the sort key, most significant first; all ascending, or all descending
+    :param columns: the sort key, most significant first; bare columns are never null
+    :param descending: the direction of bare columns
     """
 
     def __init__(
-        self, name: str, *columns: InstrumentedAttribute[Any] | ColumnElement[Any], descending: bool = False
+        self, name: str, *columns: InstrumentedAttribute[Any] | ColumnElement[Any] | Sort, descending: bool = False
     ) -> None:
         self.name = name
-        self.columns = columns
-        self.descending = descending
+        self.sorts = [item if isinstance(item, Sort) else Sort(item, descending) for item in columns]
+        self.columns = [sort.column for sort in self.sorts]
 
     def cursor(self, values: Sequence[Any]) -> str:
         return encode_cursor(self.name, values)
@@ -101,12 +132,27 @@ class Keyset:
     def following(self, statement: Rows, after: str | None) -> Rows:
         """``statement`` in this order, from behind the cursor ``after``."""
         if after is not None:
-            types = [column.type for column in self.columns]
-            values = decode_cursor(self.name, after, types)
+            values = decode_cursor(self.name, after, [column.type for column in self.columns], self._nullable)
+            statement = statement.where(self._behind(values))
+        return statement.order_by(*(sort.clause for sort in self.sorts))
+
+    @property
+    def _nullable(self) -> list[bool]:
+        return [sort.nullable for sort in self.sorts]
+
+    def _behind(self, values: Sequence[Any]) -> ColumnElement[bool]:
+        if not any(self._nullable) and len({sort.descending for sort in self.sorts}) == 1:
+            # One comparison of rows, for which databases use an index.
             key = tuple_(*self.columns)
-            bound = tuple_(*(literal(value, type_) for value, type_ in zip(values, types, strict=True)))
-            statement = statement.where(key < bound if self.descending else key > bound)
-        return statement.order_by(*(column.desc() if self.descending else column.asc() for column in self.columns))
+            bound = tuple_(*(literal(value, column.type) for value, column in zip(values, self.columns, strict=True)))
+            return key < bound if self.sorts[0].descending else key > bound
+        pairs = list(zip(self.sorts, values, strict=True))
+        return or_(
+            *(
+                and_(*(earlier.equals(bound) for earlier, bound in pairs[:index]), sort.is_behind(value))
+                for index, (sort, value) in enumerate(pairs)
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -142,17 +188,29 @@ def encode_cursor(order: str, values: Sequence[Any]) -> str:
     return urlsafe_b64encode(document.encode()).decode().rstrip("=")
 
 
-def decode_cursor(order: str, cursor: str, types: Sequence[TypeEngine[Any]]) -> list[Any]:
-    """The sort key in ``cursor``; raises :class:`InvalidPage` unless it is a cursor of ``order`` with values of "
-    "``types``."""
+def decode_cursor(
+    order: str, cursor: str, types: Sequence[TypeEngine[Any]], nullable: Sequence[bool] | None = None
+) -> list[Any]:
+    """The sort key in ``cursor``.
+
+    :param nullable: which of the values may be None; by default none may
+    :raises InvalidPage: unless it is a cursor of ``order`` with values of ``types``
+    """
     try:
         document = json.loads(urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         named, *key = document
         if named == order:
-            return [_key_value(value, type_) for value, type_ in zip(key, types, strict=True)]
+            may_be_null = nullable or [False] * len(types)
+            return [
+                None if value is None and null else _key_value(value, type_)
+                for value, type_, null in zip(key, types, may_be_null, strict=True)
+            ]
     except (ValueError, TypeError, OverflowError, RecursionError):
         pass
-    raise InvalidPage("after", "`after` is not a cursor of this list; pass a `cursor` or `endCursor` that it returned.")
+    raise InvalidPage(
+        "after",
+        "`after` is not a cursor of this list in this order; pass a `cursor` or `endCursor` that it returned.",
+    )
 
 
 def _key_value(value: Any, type_: TypeEngine[Any]) -> Any:
@@ -166,6 +224,10 @@ def _key_value(value: Any, type_: TypeEngine[Any]) -> Any:
         if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63:
             raise ValueError("A cursor's number is whole and has at most 64 bits.")
         return value
+    if isinstance(type_, Float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not isfinite(value):
+            raise ValueError("A cursor's number is finite.")
+        return float(value)
     if not isinstance(value, str) or not is_storable(value):
         raise ValueError("A cursor's text can be compared with stored text.")
     return value

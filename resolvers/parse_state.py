@@ -7,31 +7,85 @@ nested fields need is read for all rows of a page at once, by :mod:`.batches`.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from airflow.models.dag import DagModel
+from airflow.models.dag import DagModel, DagTag
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.dagwarning import DagWarning
 from airflow.models.errors import ParseImportError
 from airflow.models.team import dag_bundle_team_association_table as bundle_team
-from sqlalchemy import func, select, true
+from sqlalchemy import func, select, true, tuple_
 
-from .pages import Keyset, SelectListing
+from .ledger import FileStatus
+from .pages import Keyset, SelectListing, Sort
 from .tables import ParsedFile
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute
 
-    from .ledger import FileStatus
     from .pages import Rows
     from .principal import Principal
 
 BUNDLES = Keyset("bundles", DagBundleModel.name)
 FILES = Keyset("files", ParsedFile.bundle_name, ParsedFile.relative_fileloc)
+SLOWEST_FILES = Keyset(
+    "files by duration", Sort(ParsedFile.parse_duration, descending=True, nullable=True), *FILES.columns
+)
 DAGS = Keyset("dags", DagModel.dag_id)
 IMPORT_ERRORS = Keyset("importErrors", ParseImportError.id, descending=True)
 DAG_WARNINGS = Keyset("dagWarnings", DagWarning.dag_id, DagWarning.warning_type)
+
+
+class FileOrder(Enum):
+    """In which order files are listed; those that are equal, by bundle and path."""
+
+    PATH = "PATH"
+    SLOWEST = "SLOWEST"
+    LAST_PARSED = "LAST_PARSED"
+    OLDEST_PARSE = "OLDEST_PARSE"
+
+
+class DagOrder(Enum):
+    """In which order DAGs are listed; those that are equal, by id."""
+
+    DAG_ID = "DAG_ID"
+    PATH = "PATH"
+    SLOWEST = "SLOWEST"
+    LAST_PARSED = "LAST_PARSED"
+    OLDEST_PARSE = "OLDEST_PARSE"
+    NEXT_RUN = "NEXT_RUN"
+
+
+_FILE_ORDERS = {
+    FileOrder.PATH: FILES,
+    FileOrder.SLOWEST: SLOWEST_FILES,
+    FileOrder.LAST_PARSED: Keyset(
+        "files by last parse", Sort(ParsedFile.last_parsed_at, descending=True), *FILES.columns
+    ),
+    FileOrder.OLDEST_PARSE: Keyset("files by oldest parse", ParsedFile.last_parsed_at, *FILES.columns),
+}
+_DAG_ORDERS = {
+    DagOrder.DAG_ID: DAGS,
+    DagOrder.PATH: Keyset(
+        "dags by path", DagModel.bundle_name, Sort(DagModel.relative_fileloc, nullable=True), DagModel.dag_id
+    ),
+    DagOrder.SLOWEST: Keyset(
+        "dags by duration", Sort(DagModel.last_parse_duration, descending=True, nullable=True), DagModel.dag_id
+    ),
+    DagOrder.LAST_PARSED: Keyset(
+        "dags by last parse", Sort(DagModel.last_parsed_time, descending=True, nullable=True), DagModel.dag_id
+    ),
+    DagOrder.OLDEST_PARSE: Keyset(
+        "dags by oldest parse", Sort(DagModel.last_parsed_time, nullable=True), DagModel.dag_id
+    ),
+    DagOrder.NEXT_RUN: Keyset(
+        "dags by next run", Sort(DagModel.next_dagrun_create_after, nullable=True), DagModel.dag_id
+    ),
+}
 
 
 def bundle_rows() -> Rows:
@@ -61,6 +115,7 @@ def file_rows() -> Rows:
         ParsedFile.import_error_count,
         ParsedFile.warning_count,
         ParsedFile.job_id,
+        ParsedFile.recent_parses,
     )
 
 
@@ -125,12 +180,25 @@ def bundles(principal: Principal, *, active: bool | None = None) -> SelectListin
 def files(
     principal: Principal,
     *,
+    order: FileOrder = FileOrder.PATH,
     bundle: str | None = None,
     path_prefix: str | None = None,
     status: FileStatus | None = None,
     has_import_errors: bool | None = None,
+    failing: bool | None = None,
+    parsed_since: datetime | None = None,
+    slower_than: float | None = None,
+    job_id: int | None = None,
+    owner: str | None = None,
+    tag: str | None = None,
+    dag_id: str | None = None,
 ) -> SelectListing:
-    """Files by bundle and path."""
+    """Files of the ledger.
+
+    :param slower_than: seconds
+    :param job_id: only those whose last attempt this Job's processor made
+    :param owner, tag, dag_id: only those with a DAG that has this owner, tag and id, stale ones too
+    """
     statement = file_rows().where(
         *granted(principal, ParsedFile.bundle_name),
         *_placed(ParsedFile.bundle_name, bundle, ParsedFile.relative_fileloc, path_prefix),
@@ -139,33 +207,58 @@ def files(
         statement = statement.where(ParsedFile.status == status.value)
     if has_import_errors is not None:
         statement = statement.where((ParsedFile.import_error_count > 0).is_(has_import_errors))
-    return SelectListing(statement, FILES)
+    if failing is not None:
+        statement = statement.where(is_failing().is_(failing))
+    if parsed_since is not None:
+        statement = statement.where(ParsedFile.last_parsed_at >= parsed_since)
+    if slower_than is not None:
+        statement = statement.where(ParsedFile.parse_duration > slower_than)
+    if job_id is not None:
+        statement = statement.where(ParsedFile.job_id == job_id)
+    if not (owner is None and tag is None and dag_id is None):
+        statement = statement.where(_has_dag(_dag_conditions(owner, tag, dag_id)))
+    return SelectListing(statement, _FILE_ORDERS[order])
 
 
 def dags(
     principal: Principal,
     *,
+    order: DagOrder = DagOrder.DAG_ID,
     bundle: str | None = None,
     path_prefix: str | None = None,
     dag_id: str | None = None,
     is_stale: bool | None = None,
     is_paused: bool | None = None,
     has_import_errors: bool | None = None,
+    parsed_since: datetime | None = None,
+    slower_than: float | None = None,
+    job_id: int | None = None,
+    owner: str | None = None,
+    tag: str | None = None,
 ) -> SelectListing:
-    """DAGs by id."""
+    """DAGs.
+
+    :param slower_than: seconds
+    :param job_id: only those in files whose last attempt this Job's processor made
+    """
     statement = dag_rows().where(
         *granted(principal, DagModel.bundle_name),
         *_placed(DagModel.bundle_name, bundle, DagModel.relative_fileloc, path_prefix),
+        *_dag_conditions(owner, tag, dag_id),
     )
-    if dag_id is not None:
-        statement = statement.where(DagModel.dag_id == dag_id)
     if is_stale is not None:
         statement = statement.where(DagModel.is_stale.is_(is_stale))
     if is_paused is not None:
         statement = statement.where(DagModel.is_paused.is_(is_paused))
     if has_import_errors is not None:
         statement = statement.where(_flag(DagModel.has_import_errors).is_(has_import_errors))
-    return SelectListing(statement, DAGS)
+    if parsed_since is not None:
+        statement = statement.where(DagModel.last_parsed_time >= parsed_since)
+    if slower_than is not None:
+        statement = statement.where(DagModel.last_parse_duration > slower_than)
+    if job_id is not None:
+        statement = statement.where(_is_in_file(ParsedFile.job_id == job_id))
+    return SelectListing(statement, _DAG_ORDERS[order])
 
 
 def import_errors(principal: Principal, *, bundle: str | None = None, path_prefix: str | None = None) -> SelectListing:
@@ -209,6 +302,50 @@ def starts_with(
 ) -> ColumnElement[bool]:
     """The condition that ``text`` begins with exactly ``prefix``; unlike LIKE on SQLite, it tells ``A`` from ``a``."""
     return func.substr(text, 1, func.length(prefix)) == prefix
+
+
+def is_failing() -> ColumnElement[bool]:
+    """The condition that a file needs somebody: its last attempt was not stored, or what was has import errors."""
+    return (ParsedFile.status != FileStatus.STORED.value) | (ParsedFile.import_error_count > 0)
+
+
+def _dag_conditions(owner: str | None, tag: str | None, dag_id: str | None) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if dag_id is not None:
+        conditions.append(DagModel.dag_id == dag_id)
+    if tag is not None:
+        conditions.append(DagModel.dag_id.in_(select(DagTag.dag_id).where(DagTag.name == tag)))
+    if owner is not None:
+        # Airflow keeps them as one text, `a, b`. LIKE would take A for a on SQLite.
+        owners = "," + func.replace(DagModel.owners, ", ", ",") + ","
+        conditions.append(func.replace(owners, f",{owner},", "") != owners)
+    return conditions
+
+
+def _has_dag(conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:
+    """The condition that a file, or what lies in it, has a DAG of which ``conditions`` are true."""
+    place = tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc)
+    exactly = place.in_(select(DagModel.bundle_name, DagModel.relative_fileloc).where(*conditions))
+    inside = select(DagModel.dag_id).where(_lies_in_archive(), *conditions).correlate(ParsedFile)
+    return exactly | (_may_be_archive() & inside.exists())
+
+
+def _is_in_file(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """The condition that a DAG is in a file, or lies in one, of which ``condition`` is true."""
+    place = tuple_(DagModel.bundle_name, DagModel.relative_fileloc)
+    exactly = place.in_(select(ParsedFile.bundle_name, ParsedFile.relative_fileloc).where(condition))
+    archive = select(ParsedFile.job_id).where(_may_be_archive(), _lies_in_archive(), condition).correlate(DagModel)
+    return exactly | archive.exists()
+
+
+def _may_be_archive() -> ColumnElement[bool]:
+    return func.substr(ParsedFile.relative_fileloc, func.length(ParsedFile.relative_fileloc) - 2) != ".py"
+
+
+def _lies_in_archive() -> ColumnElement[bool]:
+    return (DagModel.bundle_name == ParsedFile.bundle_name) & starts_with(
+        DagModel.relative_fileloc, ParsedFile.relative_fileloc + "/"
+    )
 
 
 def _placed(

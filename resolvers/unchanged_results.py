@@ -151,7 +151,7 @@ def _record(session: Session, principal: Principal, results: Sequence[UnchangedR
     _update_dags(session, unchanged, at)
     _update_import_errors(session, unchanged, at)
     imprints_now = _move_versions(session, unchanged, at)
-    _enter(session, unchanged, imprints_now, job_id, at)
+    _enter(session, unchanged, entries, imprints_now, job_id, at)
     recorded.update(item.result.attempt_id for item in unchanged)
     lease_ids = [lease_id for result in results if result.attempt_id in recorded for lease_id in result.lease_ids]
     if lease_ids:
@@ -283,6 +283,7 @@ def _update_import_errors(session: Session, unchanged: Sequence[_Unchanged], at:
 def _enter(
     session: Session,
     unchanged: Sequence[_Unchanged],
+    entries: Mapping[FileKey, ParsedFile],
     new_imprints: Mapping[FileKey, Imprint],
     job_id: int,
     at: datetime,
@@ -292,7 +293,7 @@ def _enter(
         session,
         ParsedFile,
         ["bundle_name", "relative_fileloc"],
-        ["attempt_id", "sequence", "parse_duration", "bundle_version", "imprint"],
+        ["attempt_id", "sequence", "parse_duration", "bundle_version", "imprint", "recent_parses"],
         [
             (
                 *item.result.file,
@@ -301,6 +302,14 @@ def _enter(
                 item.result.parse_duration,
                 item.result.bundle_version,
                 new_imprints.get(item.result.file, item.imprint).digest,
+                ledger.with_parse(
+                    entries[item.result.file],
+                    at,
+                    item.result.parse_duration,
+                    FileStatus.STORED,
+                    item.result.bundle_version,
+                    job_id,
+                ),
             )
             for item in unchanged
         ],

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 
 from ..resolvers.pages import Row
 from .context import Info
 from .node import KeyedNode
+
+if TYPE_CHECKING:
+    from .parsed_file import ParsedFile
 
 
 @strawberry.type(description="A DAG bundle: a folder or repository of DAG files that processors parse.")
@@ -39,6 +42,30 @@ class Bundle(KeyedNode):
     )
     async def file_count(self, info: Info) -> int:
         return await info.context.loaders.bundle_file_counts.load(self.name)
+
+    @strawberry.field(
+        description="Number of files that fail: the last attempt was not stored, or the last stored result has import "
+        "errors. They are what `files(failing: true)` lists."
+    )
+    async def error_file_count(self, info: Info) -> int:
+        return await info.context.loaders.bundle_failing_file_counts.load(self.name)
+
+    @strawberry.field(
+        description="The file of which the last attempt took longest; null when no duration is known. "
+        "`files(orderBy: SLOWEST)` lists them all."
+    )
+    async def slowest_file(self, info: Info) -> Annotated[ParsedFile, strawberry.lazy(".parsed_file")] | None:
+        from .parsed_file import ParsedFile
+
+        row = await info.context.loaders.bundle_slowest_files.load(self.name)
+        return None if row is None else ParsedFile.of(row)
+
+    @strawberry.field(
+        description="When the file was last parsed that was not parsed for longest (UTC); null when no file was "
+        "parsed yet. `files(orderBy: OLDEST_PARSE)` starts with it."
+    )
+    async def oldest_parse(self, info: Info) -> datetime | None:
+        return await info.context.loaders.bundle_oldest_parses.load(self.name)
 
     @strawberry.field(description="Number of DAGs that are not stale.")
     async def dag_count(self, info: Info) -> int:

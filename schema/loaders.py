@@ -17,6 +17,8 @@ from ..resolvers.batches import FileKey
 from ..resolvers.pages import Page, Row
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
     from .context import OperationContext
@@ -42,6 +44,18 @@ class ParseStateLoaders:
         return self._loader(batches.file_counts, 0)
 
     @cached_property
+    def bundle_failing_file_counts(self) -> DataLoader[str, int]:
+        return self._loader(batches.failing_file_counts, 0)
+
+    @cached_property
+    def bundle_oldest_parses(self) -> DataLoader[str, datetime | None]:
+        return self._loader(batches.oldest_parses, None)
+
+    @cached_property
+    def bundle_slowest_files(self) -> DataLoader[str, Row | None]:
+        return self._loader(batches.slowest_files, None)
+
+    @cached_property
     def bundle_dag_counts(self) -> DataLoader[str, int]:
         return self._loader(batches.dag_counts, 0)
 
@@ -60,6 +74,10 @@ class ParseStateLoaders:
     @cached_property
     def files(self) -> DataLoader[FileKey, Row | None]:
         return self._loader(batches.files, None)
+
+    @cached_property
+    def file_sources(self) -> DataLoader[FileKey, str | None]:
+        return self._loader(batches.sources, None)
 
     @cached_property
     def file_import_errors(self) -> DataLoader[FileKey, list[Row]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Generic, TypeVar
 
 import strawberry
@@ -26,9 +27,8 @@ First = Annotated[int, strawberry.argument(description=f"How many items to retur
 After = Annotated[
     str | None,
     strawberry.argument(
-        description="Return what follows this cursor, an `endCursor` of the same list with the same filters; null "
-        "starts "
-        "at the front."
+        description="Return what follows this cursor, an `endCursor` of the same list in the same order with the "
+        "same filters; null starts at the front."
     ),
 ]
 BundleFilter = Annotated[
@@ -130,6 +130,18 @@ def comparable(**texts: str | None) -> None:
     for argument, text in texts.items():
         if text is not None and not is_storable(text):
             raise bad_argument(argument, f"`{argument}` has a NUL character or half of a surrogate pair.")
+
+
+def utc(argument: str, moment: datetime | None) -> datetime | None:
+    """``moment``, which must say its time zone, in UTC."""
+    if moment is None:
+        return None
+    try:
+        if moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except OverflowError:  # the first or last day that there is, in another zone
+        pass
+    raise bad_argument(argument, f"`{argument}` must be a time with a time zone, such as `2025-01-31T12:00:00Z`.")
 
 
 def bad_argument(argument: str, message: str) -> GraphQLError:

@@ -6,6 +6,7 @@ of a bundle that the token does not grant.
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated
 
 import strawberry
@@ -19,10 +20,27 @@ from .context import Info
 from .dag import Dag
 from .dag_warning import DagWarning
 from .import_error import FileImportError
-from .pages import After, BundleFilter, Connection, First, PathFilter, comparable, read_page
-from .parsed_file import FileStatus, ParsedFile
+from .orders import DagOrder, FileOrder
+from .pages import After, BundleFilter, Connection, First, PathFilter, comparable, read_page, utc
+from .parse import FileStatus
+from .parsed_file import ParsedFile
 from .pending_callback import PendingCallback, PendingCallbackState
 from .processor import Processor
+
+_OrderOfFiles = Annotated[
+    FileOrder, strawberry.argument(description="Which files come first; a cursor is of one order alone.")
+]
+_OrderOfDags = Annotated[
+    DagOrder, strawberry.argument(description="Which DAGs come first; a cursor is of one order alone.")
+]
+_ParsedSince = Annotated[
+    datetime | None,
+    strawberry.argument(description="Only those that were last parsed at this moment or later; null for all."),
+]
+_SlowerThan = Annotated[
+    float | None,
+    strawberry.argument(description="Only those of which the last parse took more seconds than this; null for all."),
+]
 
 
 @strawberry.type
@@ -44,12 +62,13 @@ class ParseStateQuery:
         listing = parse_state.bundles(principal, active=active)
         return read_page(info.context, lambda session: listing, Bundle.of, first=first, after=after)
 
-    @strawberry.field(description="Files of the file ledger by bundle and path. Needs an operator token.")
+    @strawberry.field(description="Files of the file ledger. Needs an operator token.")
     def files(
         self,
         info: Info,
         first: First,
         after: After = None,
+        order_by: _OrderOfFiles = FileOrder.PATH,
         bundle: BundleFilter = None,
         path_prefix: PathFilter = None,
         status: Annotated[
@@ -63,24 +82,63 @@ class ParseStateQuery:
                 "for all."
             ),
         ] = None,
+        failing: Annotated[
+            bool | None,
+            strawberry.argument(
+                description="True for files whose last attempt was not stored or whose last stored result had import "
+                "errors, false for the others; null for all."
+            ),
+        ] = None,
+        parsed_since: _ParsedSince = None,
+        slower_than: _SlowerThan = None,
+        processor: Annotated[
+            int | None,
+            strawberry.argument(
+                description="Only files whose last attempt was made by the processor with this `jobId`; null for all."
+            ),
+        ] = None,
+        owner: Annotated[
+            str | None,
+            strawberry.argument(description="Only files with a DAG that has this owner, stale ones too; null for all."),
+        ] = None,
+        tag: Annotated[
+            str | None,
+            strawberry.argument(description="Only files with a DAG that has this tag, stale ones too; null for all."),
+        ] = None,
+        dag_id: Annotated[
+            str | None,
+            strawberry.argument(
+                description="Only the file of the DAG with this id, an archive too when the DAG lies in it; null for "
+                "all. With `owner` and `tag` one DAG has all of them."
+            ),
+        ] = None,
     ) -> Connection[ParsedFile]:
         principal = info.context.require(TokenKind.OPERATOR)
-        comparable(bundle=bundle, pathPrefix=path_prefix)
+        comparable(bundle=bundle, pathPrefix=path_prefix, owner=owner, tag=tag, dagId=dag_id)
         listing = parse_state.files(
             principal,
+            order=parse_state.FileOrder(order_by.value),
             bundle=bundle,
             path_prefix=path_prefix,
             status=None if status is None else ledger.FileStatus(status.value),
             has_import_errors=has_import_errors,
+            failing=failing,
+            parsed_since=utc("parsedSince", parsed_since),
+            slower_than=slower_than,
+            job_id=processor,
+            owner=owner,
+            tag=tag,
+            dag_id=dag_id,
         )
         return read_page(info.context, lambda session: listing, ParsedFile.of, first=first, after=after)
 
-    @strawberry.field(description="DAGs by id, stale ones too. Needs an operator token.")
+    @strawberry.field(description="DAGs, stale ones too. Needs an operator token.")
     def dags(
         self,
         info: Info,
         first: First,
         after: After = None,
+        order_by: _OrderOfDags = DagOrder.DAG_ID,
         bundle: BundleFilter = None,
         path_prefix: PathFilter = None,
         dag_id: Annotated[
@@ -98,17 +156,36 @@ class ParseStateQuery:
                 description="True for DAGs whose file fails to import now, false for the others; null for all."
             ),
         ] = None,
+        parsed_since: _ParsedSince = None,
+        slower_than: _SlowerThan = None,
+        processor: Annotated[
+            int | None,
+            strawberry.argument(
+                description="Only DAGs in files whose last attempt was made by the processor with this `jobId`; null "
+                "for all."
+            ),
+        ] = None,
+        owner: Annotated[
+            str | None, strawberry.argument(description="Only DAGs with this owner; null for all.")
+        ] = None,
+        tag: Annotated[str | None, strawberry.argument(description="Only DAGs with this tag; null for all.")] = None,
     ) -> Connection[Dag]:
         principal = info.context.require(TokenKind.OPERATOR)
-        comparable(bundle=bundle, pathPrefix=path_prefix, dagId=dag_id)
+        comparable(bundle=bundle, pathPrefix=path_prefix, dagId=dag_id, owner=owner, tag=tag)
         listing = parse_state.dags(
             principal,
+            order=parse_state.DagOrder(order_by.value),
             bundle=bundle,
             path_prefix=path_prefix,
             dag_id=dag_id,
             is_stale=is_stale,
             is_paused=is_paused,
             has_import_errors=has_import_errors,
+            parsed_since=utc("parsedSince", parsed_since),
+            slower_than=slower_than,
+            job_id=processor,
+            owner=owner,
+            tag=tag,
         )
         return read_page(info.context, lambda session: listing, Dag.of, first=first, after=after)
 

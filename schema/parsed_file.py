@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
 from typing import Annotated, Any
 
 import strawberry
 
+from ..resolvers.batches import MOST_SOURCES
 from ..resolvers.pages import Row, check_page_size
 from ..resolvers.refusals import RefusalReason as _RefusalReason
 from .context import Info, OperationContext
@@ -16,26 +16,10 @@ from .import_error import FileImportError
 from .node import KeyedNode
 from .outcomes import RefusalReason
 from .pages import Connection, connect, page_errors
+from .parse import FileStatus, Parse
 from .processor import Processor
 
 MOST_DAGS = 100
-
-
-@strawberry.enum(description="What became of the last attempt to parse a file.")
-class FileStatus(Enum):
-    STORED = strawberry.enum_value(
-        "STORED", description="The result was stored; the file may have import errors all the same."
-    )
-    REFUSED = strawberry.enum_value(
-        "REFUSED",
-        description="The gateway refused the result; what an earlier one stored is still in place, and becomes stale "
-        "when results go on being refused.",
-    )
-    TIMED_OUT = strawberry.enum_value(
-        "TIMED_OUT",
-        description="Parsing took too long or crashed and was ended; what an earlier result stored is still in place, "
-        "and becomes stale when no parse succeeds.",
-    )
 
 
 @strawberry.type(
@@ -70,6 +54,10 @@ class ParsedFile(KeyedNode):
     dag_count: int = strawberry.field(description="Number of DAGs in the last stored result.")
     import_error_count: int = strawberry.field(description="Number of import errors in the last stored result.")
     warning_count: int = strawberry.field(description="Number of DAG warnings in the last stored result.")
+    recent_parses: list[Parse] = strawberry.field(
+        description="The last attempts to parse the file, the newest first: at most 10, fewer for a file that was "
+        "parsed less often, and none of those that a gateway without this field recorded."
+    )
     job_id: strawberry.Private[int]
 
     def key(self) -> tuple[Any, ...]:
@@ -81,6 +69,7 @@ class ParsedFile(KeyedNode):
         fields: dict[str, Any] = {
             **row,
             "status": FileStatus(row["status"]),
+            "recent_parses": [Parse.of(noted) for noted in row["recent_parses"] or ()],
             "reason": _RefusalReason(reason) if reason in _RefusalReason.__members__ else None,
         }
         return ParsedFile(**fields)
@@ -89,6 +78,15 @@ class ParsedFile(KeyedNode):
     async def processor(self, info: Info) -> Processor | None:
         row = await info.context.loaders.processors.load(self.job_id)
         return None if row is None else Processor.of(row)
+
+    @strawberry.field(
+        description="The file's source code as Airflow stored it with the newest of the file's DAGs, hence not yet "
+        f"that of a file that fails to import since; null for a file without DAGs, and for an archive. At most "
+        f"{MOST_SOURCES} files of an operation can be asked for it."
+    )
+    async def source(self, info: Info) -> str | None:
+        with page_errors():
+            return await info.context.loaders.file_sources.load((self.bundle_name, self.relative_fileloc))
 
     @strawberry.field(
         description="The import errors that Airflow shows for the file now, by path; an archive has one for each "

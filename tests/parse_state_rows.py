@@ -15,12 +15,14 @@ LONG_AGO = datetime(2024, 1, 1, tzinfo=UTC)
 READ_ALL = {
     "bundles": """query Read($first: Int!, $after: String) { bundles(first: $first, after: $after) {
         nodes { id name active version lastRefreshed teamName
-            fileCount dagCount staleDagCount importErrorCount warningCount }
+            fileCount dagCount staleDagCount importErrorCount warningCount
+            errorFileCount oldestParse slowestFile { relativeFileloc parseDuration } }
         edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount } }""",
     "files": """query Read($first: Int!, $after: String) { files(first: $first, after: $after) {
         nodes { id bundleName relativeFileloc status reason message lastParsedAt lastStoredAt parseDuration
             bundleVersion dagCount importErrorCount warningCount processor { jobId alive }
             importErrors { id stacktrace }
+            recentParses { parsedAt duration status bundleVersion processor { jobId } }
             dags(first: 5) { totalCount pageInfo { hasNextPage endCursor } nodes { dagId tags latestVersion
                 warnings { message } file { relativeFileloc } } } }
         edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount } }""",

@@ -10,6 +10,7 @@ from .bundles import (
     Bundles,
     BundlesBundles,
     BundlesBundlesNodes,
+    BundlesBundlesNodesSlowestFile,
     BundlesBundlesPageInfo,
 )
 from .claim_callbacks import (
@@ -39,6 +40,8 @@ from .deactivate_stale_dags import (
 from .delete_variable import DeleteVariable, DeleteVariableDeleteVariable
 from .enums import (
     AcknowledgedCallback,
+    DagOrder,
+    FileOrder,
     FileStatus,
     JobCompletion,
     JobState,
@@ -48,7 +51,13 @@ from .enums import (
     RefusalReason,
     ReleasedCallback,
 )
-from .files import Files, FilesFiles, FilesFilesNodes, FilesFilesPageInfo
+from .files import (
+    Files,
+    FilesFiles,
+    FilesFilesNodes,
+    FilesFilesNodesRecentParses,
+    FilesFilesPageInfo,
+)
 from .gql_base_client import GqlBaseClient
 from .heartbeat import Heartbeat, HeartbeatHeartbeat
 from .import_errors import (
@@ -211,6 +220,7 @@ __all__ = [
     "Bundles",
     "BundlesBundles",
     "BundlesBundlesNodes",
+    "BundlesBundlesNodesSlowestFile",
     "BundlesBundlesPageInfo",
     "CLAIM_CALLBACKS_GQL",
     "CLAIM_PARSE_REQUESTS_GQL",
@@ -235,6 +245,7 @@ __all__ = [
     "DAG_WARNINGS_GQL",
     "DEACTIVATE_STALE_DAGS_GQL",
     "DELETE_VARIABLE_GQL",
+    "DagOrder",
     "DagWarningInput",
     "DagWarnings",
     "DagWarningsDagWarnings",
@@ -251,11 +262,13 @@ __all__ = [
     "DeleteVariableDeleteVariable",
     "DeleteVariableInput",
     "FILES_GQL",
+    "FileOrder",
     "FileReferenceInput",
     "FileStatus",
     "Files",
     "FilesFiles",
     "FilesFilesNodes",
+    "FilesFilesNodesRecentParses",
     "FilesFilesPageInfo",
     "GqlBaseClient",
     "HEARTBEAT_GQL",

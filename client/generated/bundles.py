@@ -46,6 +46,24 @@ class BundlesBundlesNodes(BaseModel):
     warning_count: int = Field(
         validation_alias="warningCount", serialization_alias="warningCount"
     )
+    error_file_count: int = Field(
+        validation_alias="errorFileCount", serialization_alias="errorFileCount"
+    )
+    oldest_parse: Optional[datetime] = Field(
+        validation_alias="oldestParse", serialization_alias="oldestParse"
+    )
+    slowest_file: Optional["BundlesBundlesNodesSlowestFile"] = Field(
+        validation_alias="slowestFile", serialization_alias="slowestFile"
+    )
+
+
+class BundlesBundlesNodesSlowestFile(BaseModel):
+    relative_fileloc: str = Field(
+        validation_alias="relativeFileloc", serialization_alias="relativeFileloc"
+    )
+    parse_duration: Optional[float] = Field(
+        validation_alias="parseDuration", serialization_alias="parseDuration"
+    )
 
 
 class BundlesBundlesPageInfo(BaseModel):
@@ -59,3 +77,4 @@ class BundlesBundlesPageInfo(BaseModel):
 
 Bundles.model_rebuild()
 BundlesBundles.model_rebuild()
+BundlesBundlesNodes.model_rebuild()

@@ -17,7 +17,7 @@ from .dag_warnings import DagWarnings
 from .dags import Dags
 from .deactivate_stale_dags import DeactivateStaleDags
 from .delete_variable import DeleteVariable
-from .enums import FileStatus, PendingCallbackState
+from .enums import DagOrder, FileOrder, FileStatus, PendingCallbackState
 from .files import Files
 from .gql_base_client import GqlBaseClient, Operation
 from .heartbeat import Heartbeat
@@ -344,20 +344,36 @@ class Client(GqlBaseClient):
     def files(
         self,
         first: int,
+        order_by: FileOrder,
         after: Union[Optional[str], UnsetType] = UNSET,
         bundle: Union[Optional[str], UnsetType] = UNSET,
         path_prefix: Union[Optional[str], UnsetType] = UNSET,
         status: Union[Optional[FileStatus], UnsetType] = UNSET,
         has_import_errors: Union[Optional[bool], UnsetType] = UNSET,
+        failing: Union[Optional[bool], UnsetType] = UNSET,
+        parsed_since: Union[Optional[datetime], UnsetType] = UNSET,
+        slower_than: Union[Optional[float], UnsetType] = UNSET,
+        processor: Union[Optional[int], UnsetType] = UNSET,
+        owner: Union[Optional[str], UnsetType] = UNSET,
+        tag: Union[Optional[str], UnsetType] = UNSET,
+        dag_id: Union[Optional[str], UnsetType] = UNSET,
     ) -> Operation[Files]:
-        """Files of the file ledger by bundle and path. Needs an operator token."""
+        """Files of the file ledger. Needs an operator token."""
         variables: dict[str, object] = {
             "first": first,
             "after": after,
+            "orderBy": order_by,
             "bundle": bundle,
             "pathPrefix": path_prefix,
             "status": status,
             "hasImportErrors": has_import_errors,
+            "failing": failing,
+            "parsedSince": parsed_since,
+            "slowerThan": slower_than,
+            "processor": processor,
+            "owner": owner,
+            "tag": tag,
+            "dagId": dag_id,
         }
         return Operation(
             self,
@@ -370,6 +386,7 @@ class Client(GqlBaseClient):
     def dags(
         self,
         first: int,
+        order_by: DagOrder,
         after: Union[Optional[str], UnsetType] = UNSET,
         bundle: Union[Optional[str], UnsetType] = UNSET,
         path_prefix: Union[Optional[str], UnsetType] = UNSET,
@@ -377,17 +394,28 @@ class Client(GqlBaseClient):
         is_stale: Union[Optional[bool], UnsetType] = UNSET,
         is_paused: Union[Optional[bool], UnsetType] = UNSET,
         has_import_errors: Union[Optional[bool], UnsetType] = UNSET,
+        parsed_since: Union[Optional[datetime], UnsetType] = UNSET,
+        slower_than: Union[Optional[float], UnsetType] = UNSET,
+        processor: Union[Optional[int], UnsetType] = UNSET,
+        owner: Union[Optional[str], UnsetType] = UNSET,
+        tag: Union[Optional[str], UnsetType] = UNSET,
     ) -> Operation[Dags]:
-        """DAGs by id, stale ones too. Needs an operator token."""
+        """DAGs, stale ones too. Needs an operator token."""
         variables: dict[str, object] = {
             "first": first,
             "after": after,
+            "orderBy": order_by,
             "bundle": bundle,
             "pathPrefix": path_prefix,
             "dagId": dag_id,
             "isStale": is_stale,
             "isPaused": is_paused,
             "hasImportErrors": has_import_errors,
+            "parsedSince": parsed_since,
+            "slowerThan": slower_than,
+            "processor": processor,
+            "owner": owner,
+            "tag": tag,
         }
         return Operation(
             self,

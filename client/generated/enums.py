@@ -9,6 +9,22 @@ class AcknowledgedCallback(str, Enum):
     RAISED = "RAISED"
 
 
+class DagOrder(str, Enum):
+    DAG_ID = "DAG_ID"
+    PATH = "PATH"
+    SLOWEST = "SLOWEST"
+    LAST_PARSED = "LAST_PARSED"
+    OLDEST_PARSE = "OLDEST_PARSE"
+    NEXT_RUN = "NEXT_RUN"
+
+
+class FileOrder(str, Enum):
+    PATH = "PATH"
+    SLOWEST = "SLOWEST"
+    LAST_PARSED = "LAST_PARSED"
+    OLDEST_PARSE = "OLDEST_PARSE"
+
+
 class FileStatus(str, Enum):
     STORED = "STORED"
     REFUSED = "REFUSED"

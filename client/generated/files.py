@@ -53,6 +53,20 @@ class FilesFilesNodes(BaseModel):
     warning_count: int = Field(
         validation_alias="warningCount", serialization_alias="warningCount"
     )
+    recent_parses: list["FilesFilesNodesRecentParses"] = Field(
+        validation_alias="recentParses", serialization_alias="recentParses"
+    )
+
+
+class FilesFilesNodesRecentParses(BaseModel):
+    parsed_at: datetime = Field(
+        validation_alias="parsedAt", serialization_alias="parsedAt"
+    )
+    duration: float
+    status: FileStatus
+    bundle_version: Optional[str] = Field(
+        validation_alias="bundleVersion", serialization_alias="bundleVersion"
+    )
 
 
 class FilesFilesPageInfo(BaseModel):
@@ -66,3 +80,4 @@ class FilesFilesPageInfo(BaseModel):
 
 Files.model_rebuild()
 FilesFiles.model_rebuild()
+FilesFilesNodes.model_rebuild()

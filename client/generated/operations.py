@@ -282,6 +282,12 @@ query Bundles($first: Int!, $after: String, $active: Boolean) {
       staleDagCount
       importErrorCount
       warningCount
+      errorFileCount
+      oldestParse
+      slowestFile {
+        relativeFileloc
+        parseDuration
+      }
     }
     pageInfo {
       hasNextPage
@@ -293,14 +299,22 @@ query Bundles($first: Int!, $after: String, $active: Boolean) {
 """
 
 FILES_GQL = """
-query Files($first: Int!, $after: String, $bundle: String, $pathPrefix: String, $status: FileStatus, $hasImportErrors: Boolean) {
+query Files($first: Int!, $after: String, $orderBy: FileOrder! = PATH, $bundle: String, $pathPrefix: String, $status: FileStatus, $hasImportErrors: Boolean, $failing: Boolean, $parsedSince: DateTime, $slowerThan: Float, $processor: Int, $owner: String, $tag: String, $dagId: String) {
   files(
     first: $first
     after: $after
+    orderBy: $orderBy
     bundle: $bundle
     pathPrefix: $pathPrefix
     status: $status
     hasImportErrors: $hasImportErrors
+    failing: $failing
+    parsedSince: $parsedSince
+    slowerThan: $slowerThan
+    processor: $processor
+    owner: $owner
+    tag: $tag
+    dagId: $dagId
   ) {
     nodes {
       bundleName
@@ -315,6 +329,12 @@ query Files($first: Int!, $after: String, $bundle: String, $pathPrefix: String, 
       dagCount
       importErrorCount
       warningCount
+      recentParses {
+        parsedAt
+        duration
+        status
+        bundleVersion
+      }
     }
     pageInfo {
       hasNextPage
@@ -326,16 +346,22 @@ query Files($first: Int!, $after: String, $bundle: String, $pathPrefix: String, 
 """
 
 DAGS_GQL = """
-query Dags($first: Int!, $after: String, $bundle: String, $pathPrefix: String, $dagId: String, $isStale: Boolean, $isPaused: Boolean, $hasImportErrors: Boolean) {
+query Dags($first: Int!, $after: String, $orderBy: DagOrder! = DAG_ID, $bundle: String, $pathPrefix: String, $dagId: String, $isStale: Boolean, $isPaused: Boolean, $hasImportErrors: Boolean, $parsedSince: DateTime, $slowerThan: Float, $processor: Int, $owner: String, $tag: String) {
   dags(
     first: $first
     after: $after
+    orderBy: $orderBy
     bundle: $bundle
     pathPrefix: $pathPrefix
     dagId: $dagId
     isStale: $isStale
     isPaused: $isPaused
     hasImportErrors: $hasImportErrors
+    parsedSince: $parsedSince
+    slowerThan: $slowerThan
+    processor: $processor
+    owner: $owner
+    tag: $tag
   ) {
     nodes {
       dagId

@@ -97,6 +97,37 @@ def test_a_cursor_as_deep_as_a_well_is_refused() -> None:
         decode_cursor("x", urlsafe_b64encode(b"[" * 100_000).decode(), [String()])
 
 
+@pytest.mark.parametrize("value", [0.1 + 0.2, 1e-300, 5, -0.0])
+def test_a_cursor_gives_back_a_duration_exactly(value: float) -> None:
+    from sqlalchemy import Float
+
+    from parsegate.resolvers.pages import decode_cursor, encode_cursor
+
+    assert decode_cursor("x", encode_cursor("x", [value]), [Float()]) == [value]
+
+
+@pytest.mark.parametrize("value", [True, "1", float("nan"), float("inf"), None, 10**400])
+def test_a_cursor_with_a_duration_that_is_none_is_refused(value: object) -> None:
+    from sqlalchemy import Float
+
+    from parsegate.resolvers.pages import InvalidPage, decode_cursor, encode_cursor
+
+    with pytest.raises(InvalidPage):
+        decode_cursor("x", encode_cursor("x", [value]), [Float()])
+
+
+def test_null_is_a_place_only_in_an_order_of_what_may_be_null() -> None:
+    from sqlalchemy import Float, String
+
+    from parsegate.resolvers.pages import InvalidPage, decode_cursor, encode_cursor
+
+    types = [Float(), String()]
+
+    assert decode_cursor("x", encode_cursor("x", [None, "a"]), types, [True, False]) == [None, "a"]
+    with pytest.raises(InvalidPage):
+        decode_cursor("x", encode_cursor("x", [None, None]), types, [True, False])
+
+
 @pytest.mark.parametrize("first", [1, 500])
 def test_the_bounds_of_a_page_size_are_in(first: int) -> None:
     from parsegate.resolvers.pages import PageRequest

@@ -26,6 +26,9 @@ from parse_state_rows import (
 from parsed_files import parse
 from registered_processor import RegisteredProcessor
 
+SOURCES = "relativeFileloc source"
+EVERY_FILE = ["Team/a.py", "team/a.py", "team/b.py", "team_x/c.py", "100%.py", "pack.zip"]
+
 
 def ids(nodes: list[Any], field: str) -> list[str]:
     return [node[field] for node in nodes]
@@ -84,7 +87,13 @@ def test_a_bundle_counts_what_is_in_it(gateway: Gateway) -> None:
     add_bundle("empty", active=False)
     insert(Team, {"name": "payments"})
     insert(dag_bundle_team_association_table, {"dag_bundle_name": "full", "team_name": "payments"})
-    add_files(*(file_row(f"{n}.py", "full") for n in range(4)))
+    add_files(
+        file_row("0.py", "full", import_error_count=1, parse_duration=None),
+        file_row("1.py", "full", parse_duration=2.0, last_parsed_at=LONG_AGO + timedelta(seconds=1)),
+        file_row("2.py", "full", parse_duration=2.0),
+        file_row("3.py", "full", status="TIMED_OUT", import_error_count=1),
+        file_row("other.py", "other", parse_duration=9.0),
+    )
     add_dags(*(dag_row(f"dag_{n}", f"{n}.py", "full", is_stale=n == 0) for n in range(3)))
     add_import_errors("0.py", "3.py", bundle="full")
     add_warnings("dag_1", "dag_2")
@@ -104,10 +113,14 @@ def test_a_bundle_counts_what_is_in_it(gateway: Gateway) -> None:
         "staleDagCount": 1,
         "importErrorCount": 2,
         "warningCount": 3,
+        "errorFileCount": 2,
+        "oldestParse": "2024-01-01T00:00:00+00:00",
+        "slowestFile": {"relativeFileloc": "1.py", "parseDuration": 2.0},
     }
+    assert empty["oldestParse"] is empty["slowestFile"] is None
     assert empty["active"] is False
     assert empty["teamName"] is None
-    assert [empty[key] for key in empty if key.endswith("Count")] == [0, 0, 0, 0, 0]
+    assert [empty[key] for key in empty if key.endswith("Count")] == [0] * 6
 
 
 def test_bundles_are_filtered_by_being_configured(gateway: Gateway) -> None:
@@ -122,31 +135,64 @@ def test_bundles_are_filtered_by_being_configured(gateway: Gateway) -> None:
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ("", ["Team/a.py", "team/a.py", "team/b.py", "team_x/c.py", "100%.py"]),
+        ("", EVERY_FILE),
         ('pathPrefix: "team/"', ["team/a.py", "team/b.py"]),
         ('pathPrefix: "team"', ["team/a.py", "team/b.py", "team_x/c.py"]),
         ('pathPrefix: "%"', []),
         ('pathPrefix: "100%"', ["100%.py"]),
         ('pathPrefix: "t_am"', []),
-        ('pathPrefix: ""', ["Team/a.py", "team/a.py", "team/b.py", "team_x/c.py", "100%.py"]),
-        ('bundle: "dags"', ["Team/a.py", "team/a.py", "team/b.py", "team_x/c.py"]),
+        ('pathPrefix: ""', EVERY_FILE),
+        ('bundle: "dags"', ["Team/a.py", "team/a.py", "team/b.py", "team_x/c.py", "pack.zip"]),
         ('bundle: "more", pathPrefix: "team/"', []),
         ("status: REFUSED", ["team/b.py"]),
         ("status: TIMED_OUT", ["team_x/c.py"]),
-        ("status: STORED", ["Team/a.py", "team/a.py", "100%.py"]),
+        ("status: STORED", ["Team/a.py", "team/a.py", "100%.py", "pack.zip"]),
         ("hasImportErrors: true", ["team/a.py"]),
-        ("hasImportErrors: false", ["Team/a.py", "team/b.py", "team_x/c.py", "100%.py"]),
-        ("bundle: null, status: null", ["Team/a.py", "team/a.py", "team/b.py", "team_x/c.py", "100%.py"]),
+        ("hasImportErrors: false", ["Team/a.py", "team/b.py", "team_x/c.py", "100%.py", "pack.zip"]),
+        ("failing: true", ["team/a.py", "team/b.py", "team_x/c.py"]),
+        ("failing: false", ["Team/a.py", "100%.py", "pack.zip"]),
+        ('parsedSince: "2024-01-01T01:00:05+01:00"', ["team/a.py", "team/b.py"]),
+        ('parsedSince: "2024-01-01T00:00:07Z"', []),
+        ("slowerThan: 0.5", ["team/b.py"]),
+        ("slowerThan: -1", ["Team/a.py", "team/a.py", "team/b.py", "100%.py", "pack.zip"]),
+        ("processor: 7", ["100%.py"]),
+        ('owner: "ann"', ["team/a.py", "pack.zip"]),
+        ('owner: "Ann"', []),
+        ('owner: "an"', []),
+        ('owner: "bob, ann"', []),
+        ('owner: "bob"', ["team/a.py", "100%.py"]),
+        ('owner: "bob", bundle: "dags"', ["team/a.py"]),
+        ('tag: "daily"', ["team/b.py", "pack.zip"]),
+        ('owner: "ann", tag: "daily"', ["pack.zip"]),
+        ('owner: "bob", tag: "daily"', []),
+        ('dagId: "packed"', ["pack.zip"]),
+        ('dagId: "pack"', []),
+        ("bundle: null, status: null", EVERY_FILE),
     ],
 )
 def test_files_are_filtered(gateway: Gateway, filters: str, found: list[str]) -> None:
+    from airflow.models.dag import DagTag
+
+    add_bundle("dags")
+    add_bundle("more")
+    later = LONG_AGO + timedelta(seconds=5)
     add_files(
         file_row("Team/a.py"),
-        file_row("team/a.py", import_error_count=1),
-        file_row("team/b.py", status="REFUSED", reason="SOURCE_MISSING", message="No source."),
-        file_row("team_x/c.py", status="TIMED_OUT"),
-        file_row("100%.py", "more"),
+        file_row("team/a.py", import_error_count=1, last_parsed_at=later),
+        file_row("team/b.py", status="REFUSED", reason="SOURCE_MISSING", last_parsed_at=later, parse_duration=0.6),
+        file_row("team_x/c.py", status="TIMED_OUT", parse_duration=None),
+        file_row("100%.py", "more", job_id=7),
+        file_row("pack.zip"),
     )
+    add_dags(
+        dag_row("ours", "team/a.py", owners="ann, bob"),
+        dag_row("daily", "team/b.py", owners="anna"),
+        dag_row("packed", "pack.zip/in.py", owners="ann", is_stale=True),
+        dag_row("theirs", "100%.py", "more", owners="bob"),
+        # In files of the same name in other bundles, where the ledger has none.
+        dag_row("lost", "pack.zip/lost.py", "more", owners="bob"),
+    )
+    insert(DagTag, {"dag_id": "daily", "name": "daily"}, {"dag_id": "packed", "name": "daily"})
 
     nodes = read(gateway, "files", f"first: 9, {filters}", "relativeFileloc")
 
@@ -168,6 +214,10 @@ def test_a_file_says_how_its_last_parse_went_and_who_made_it(gateway: Gateway) -
             dag_count=3,
             warning_count=2,
             job_id=7,
+            recent_parses=[
+                ["2024-01-01T00:00:01.500000+00:00", 2.25, "REFUSED", "abc", 7],
+                ["2023-12-31T00:00:00+00:00", 1.0, "STORED", None, 8],
+            ],
         ),
         file_row("unknown.py", job_id=8, status="REFUSED", reason="OF_A_LATER_VERSION", parse_duration=None),
     )
@@ -190,9 +240,26 @@ def test_a_file_says_how_its_last_parse_went_and_who_made_it(gateway: Gateway) -
         "warningCount": 2,
         "processor": {"jobId": 7, "alive": True},
         "importErrors": [],
+        "recentParses": [
+            {
+                "parsedAt": "2024-01-01T00:00:01.500000+00:00",
+                "duration": 2.25,
+                "status": "REFUSED",
+                "bundleVersion": "abc",
+                "processor": {"jobId": 7},
+            },
+            {
+                "parsedAt": "2023-12-31T00:00:00+00:00",
+                "duration": 1.0,
+                "status": "STORED",
+                "bundleVersion": None,
+                "processor": None,
+            },
+        ],
         "dags": {"totalCount": 0, "pageInfo": {"hasNextPage": False, "endCursor": None}, "nodes": []},
     }
     assert unknown["processor"] is None
+    assert unknown["recentParses"] == []
     assert unknown["reason"] is None
     assert unknown["parseDuration"] is None
 
@@ -285,27 +352,54 @@ def test_an_archive_full_of_broken_files_shows_a_hundred_errors(gateway: Gateway
 @pytest.mark.parametrize(
     ("filters", "found"),
     [
-        ("", ["broken", "fine", "paused", "stale"]),
+        ("", ["broken", "fine", "packed", "paused", "stale"]),
         ("isStale: true", ["stale"]),
-        ("isStale: false", ["broken", "fine", "paused"]),
+        ("isStale: false", ["broken", "fine", "packed", "paused"]),
         ("isPaused: true", ["paused"]),
-        ("isPaused: false, isStale: false", ["broken", "fine"]),
+        ("isPaused: false, isStale: false", ["broken", "fine", "packed"]),
         ("hasImportErrors: true", ["broken"]),
-        ("hasImportErrors: false", ["fine", "paused", "stale"]),
+        ("hasImportErrors: false", ["fine", "packed", "paused", "stale"]),
         ('dagId: "fine"', ["fine"]),
         ('dagId: "fin"', []),
         ('bundle: "more"', ["paused"]),
         ('pathPrefix: "b"', ["broken"]),
+        ('parsedSince: "2024-01-01T00:00:00Z"', ["broken", "fine"]),
+        ('parsedSince: "2024-01-01T00:00:01Z"', ["fine"]),
+        ("slowerThan: 1", ["fine"]),
+        ("processor: 7", ["fine", "packed"]),
+        ("processor: 8", ["broken"]),
+        ('owner: "ann"', ["fine", "stale"]),
+        ('owner: "ann", isStale: true', ["stale"]),
+        ('owner: "bo"', []),
+        ('tag: "daily"', ["broken", "paused"]),
+        ('tag: "Daily"', []),
     ],
 )
 def test_dags_are_filtered(gateway: Gateway, filters: str, found: list[str]) -> None:
+    from airflow.models.dag import DagTag
+
     add_bundle("dags")
     add_bundle("more")
     add_dags(
-        dag_row("broken", "b.py", has_import_errors=True),
-        dag_row("fine", "f.py", has_import_errors=None),
+        dag_row("broken", "b.py", has_import_errors=True, last_parsed_time=LONG_AGO, last_parse_duration=1.0),
+        dag_row(
+            "fine",
+            "f.py",
+            has_import_errors=None,
+            last_parsed_time=LONG_AGO + timedelta(seconds=1),
+            last_parse_duration=1.5,
+            owners="bob, ann",
+        ),
+        dag_row("packed", "pack.zip/in.py"),
         dag_row("paused", "p.py", "more", is_paused=True),
-        dag_row("stale", "s.py", is_stale=True),
+        dag_row("stale", "s.py", is_stale=True, owners="ann"),
+    )
+    insert(DagTag, {"dag_id": "broken", "name": "daily"}, {"dag_id": "paused", "name": "daily"})
+    add_files(
+        file_row("b.py", job_id=8),
+        file_row("f.py", job_id=7),
+        file_row("pack.zip", job_id=7),
+        file_row("p.py", job_id=7),
     )
 
     assert ids(read(gateway, "dags", f"first: 9, {filters}", "dagId"), "dagId") == found
@@ -360,3 +454,32 @@ def test_what_a_processor_stored_is_what_the_operator_reads(gateway: Gateway, tm
     next_run = {dag[key] for key in dag if key.startswith("nextDagrun")}
     assert next_run == {"2024-01-01T00:00:00+00:00"}
     assert dag["file"]["processor"] == {"hostname": "processor-9"}
+    sources = {file["relativeFileloc"]: file["source"] for file in read(gateway, "files", "first: 9", SOURCES)}
+    assert sources == {"broken.py": None, "daily.py": (tmp_path / "daily.py").read_text()}
+    assert read(gateway, "bundles", "first: 1", "errorFileCount slowestFile { source }")[0]["errorFileCount"] == 1
+
+
+def test_the_source_of_too_many_files_is_a_typed_error(gateway: Gateway) -> None:
+    add_files(*(file_row(f"{number}.py") for number in range(101)))
+
+    response = gateway.execute(f"{{ files(first: 101) {{ nodes {{ {SOURCES} }} }} }}", token=gateway.operator_token())
+
+    assert {error["extensions"]["code"] for error in response["errors"]} == {"BAD_USER_INPUT"}
+    assert len(read(gateway, "files", "first: 100", SOURCES)) == 100
+
+
+def test_a_file_shows_the_source_that_was_stored_last(gateway: Gateway) -> None:
+    from airflow.models.dag_version import DagVersion
+    from airflow.models.dagcode import DagCode
+    from uuid6 import uuid7
+
+    add_bundle("dags")
+    add_files(file_row("a.py"), file_row("b.py"))
+    add_dags(dag_row("a1", "a.py"), dag_row("a2", "a.py"), dag_row("b", "b.py"))
+    for seconds, (dag_id, version) in enumerate([("a1", 1), ("b", 1), ("a2", 1), ("a1", 2)]):
+        version_id, at = uuid7(), LONG_AGO + timedelta(seconds=seconds)
+        insert(DagVersion, {"id": version_id, "dag_id": dag_id, "version_number": version, "bundle_name": "dags"})
+        code = {"source_code": f"{dag_id} {version}", "source_code_hash": "", "created_at": at, "last_updated": at}
+        insert(DagCode, {"dag_id": dag_id, "fileloc": "x", "dag_version_id": version_id, **code})
+
+    assert ids(read(gateway, "files", "first: 9", SOURCES), "source") == ["a1 2", "b 1"]

@@ -90,6 +90,32 @@ def test_a_result_that_is_stored_already_is_recorded_by_its_fingerprint(processo
     assert row.last_parsed_at == row.last_stored_at == dag.last_parsed_time
 
 
+def test_a_file_remembers_its_last_ten_parses_however_they_were_told(processor: RegisteredProcessor) -> None:
+    """In full, refused and by its fingerprint; a repetition is not another."""
+    file = _parsed(PLAIN)
+    _store(processor, file)
+    (first,) = _ledger_row("a.py").recent_parses
+    refused = file.as_input(sequence=2, parseDuration=0.25)
+    refused["sources"] = []
+    assert [outcome["status"] for outcome in processor.record(refused)] == ["REFUSED"]
+    for sequence in range(3, 12):
+        item = _named(file, sequence=sequence, parseDuration=float(sequence))
+        assert [_name(processor, item)["wanted"] for _ in "ab"] == [[], []]
+
+    row = _ledger_row("a.py")
+
+    assert row.recent_parses[0] == [row.last_parsed_at.isoformat(), 11.0, "STORED", None, processor.job_id]
+    assert [seconds for _, seconds, *_ in row.recent_parses] == [11.0, 10.0, 9.0, 8.0, 7.0, 6.0, 5.0, 4.0, 3.0, 0.25]
+    assert [status for _, _, status, *_ in row.recent_parses] == ["STORED"] * 9 + ["REFUSED"]
+    assert first[2:] == ["STORED", None, processor.job_id]
+    data = processor.gateway.data(
+        "{ files(first: 1) { nodes { recentParses { duration processor { jobId } } } } }",
+        token=processor.gateway.operator_token(),
+    )
+    (shown,) = data["files"]["nodes"]
+    assert shown["recentParses"][0] == {"duration": 11.0, "processor": {"jobId": processor.job_id}}
+
+
 def test_a_result_can_be_named_twice(processor: RegisteredProcessor) -> None:
     file = _parsed(PLAIN)
     _store(processor, file)
