@@ -22,6 +22,14 @@ DATA = {
     "gateway/graphiql/page/page.js",
     "gateway/migrations/alembic.ini",
     "gateway/migrations/script.py.mako",
+    "gateway/status/static/status.css",
+    "gateway/status/static/status.js",
+    "gateway/status/status.graphql",
+    "gateway/status/templates/failure.html",
+    "gateway/status/templates/login.html",
+    "gateway/status/templates/page.html",
+    "gateway/status/templates/parts.html",
+    "gateway/status/templates/status.html",
 }
 NOT_SOURCE = (".*", "__pycache__", "node_modules", "*.egg-info")
 BUILT = {"build", "dist"}
