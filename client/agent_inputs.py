@@ -106,7 +106,10 @@ def bundle_state(message: protocol.BundleRefreshed) -> BundleStateInput:
 
 def observed_files(message: protocol.FilesObserved) -> ReconcileBundleInput:
     return ReconcileBundleInput(
-        bundle_name=message.bundle_name, files=message.files, observed_filelocs=message.observed_filelocs
+        bundle_name=message.bundle_name,
+        files=message.files,
+        observed_filelocs=message.observed_filelocs,
+        bundle_version=message.bundle_version,
     )
 
 

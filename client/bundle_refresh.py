@@ -153,5 +153,7 @@ class BundleRefreshingManager(DagFileProcessorManager):
                 bundle_name=bundle_name,
                 files=sorted(str(file.rel_path) for file in self._present.pop(bundle_name, set())),
                 observed_filelocs=sorted(observed_filelocs),
+                # Airflow has just set it, before it looked for the files.
+                bundle_version=self._bundle_versions.get(bundle_name),
             )
         )

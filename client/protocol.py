@@ -68,11 +68,15 @@ class BundleRefreshed(Message, frozen=True):
 
 
 class FilesObserved(Message, frozen=True):
-    """All files of a bundle as just scanned. ``observed_filelocs`` names the DAG files inside zips besides."""
+    """All files of a bundle as just scanned, and the version that they are of; None for a bundle without versions.
+
+    ``observed_filelocs`` names the DAG files inside zips besides.
+    """
 
     bundle_name: str
     files: list[str]
     observed_filelocs: list[str]
+    bundle_version: str | None = None
 
 
 class SerializedDagDocument(msgspec.Struct, kw_only=True, frozen=True):

@@ -21,7 +21,7 @@ from airflow.models.errors import ParseImportError
 from airflow.utils.sqlalchemy import with_db_lock_timeout
 from sqlalchemy import delete, exists, or_, select, update
 
-from . import jobs
+from . import bundle_versions, jobs
 from .bundles import require_writable
 from .chunks import chunks
 from .dags import LOCK_TIMEOUT
@@ -52,24 +52,33 @@ class Gone:
     :param unreferenced: DAGs of any bundle that were stale before and lose their references to assets
     :param import_errors: ids of import errors that are deleted
     :param files: files that the ledger forgets
+    :param version_is_known: whether it is noted that the bundle has this version now, with these files
     """
 
     dag_ids: list[str]
     unreferenced: list[str]
     import_errors: list[int]
     files: list[str]
+    version_is_known: bool
 
     def __bool__(self) -> bool:
-        return bool(self.dag_ids or self.unreferenced or self.import_errors or self.files)
+        return bool(self.dag_ids or self.unreferenced or self.import_errors or self.files or not self.version_is_known)
 
 
 def find_gone(
-    session: Session, principal: Principal, bundle_name: str, *, files: Set[str], observed_filelocs: Set[str]
+    session: Session,
+    principal: Principal,
+    bundle_name: str,
+    *,
+    version: str | None,
+    files: Set[str],
+    observed_filelocs: Set[str],
 ) -> Gone:
     """What :func:`reconcile` would change; queries, and no lock.
 
-    :raises Refusal: JOB_CLOSED, BUNDLE_NOT_GRANTED, UNKNOWN_BUNDLE, BUNDLE_INACTIVE
+    :raises Refusal: JOB_CLOSED, BUNDLE_NOT_GRANTED, UNKNOWN_BUNDLE, BUNDLE_INACTIVE, INVALID_ARGUMENT
     """
+    version_name = bundle_versions.check_version(version)
     jobs.require_running(session, principal)
     require_writable(session, principal, bundle_name)
     active = session.execute(
@@ -94,21 +103,33 @@ def find_gone(
         unreferenced=list(referenced) if remove else [],
         import_errors=[error_id for error_id, path in errors if path not in observed_filelocs],
         files=[path for path in known if path not in files],
+        version_is_known=bundle_versions.is_known(session, bundle_name, version_name, files),
     )
 
 
 def reconcile(
-    session: Session, principal: Principal, bundle_name: str, *, files: Set[str], observed_filelocs: Set[str]
+    session: Session,
+    principal: Principal,
+    bundle_name: str,
+    *,
+    version: str | None,
+    files: Set[str],
+    observed_filelocs: Set[str],
 ) -> Gone:
     """Bring a bundle's rows in line with the files that it has; what was changed.
 
     What ``DagFileProcessorManager.deactivate_deleted_dags`` and ``clear_orphaned_import_errors`` do with
     ``DagModel.deactivate_deleted_dags`` and ``remove_references_to_deleted_dags``, which load every DAG of the bundle
-    and name every stale DAG in each of five statements; and the file ledger forgets the files that are gone.
+    and name every stale DAG in each of five statements; the file ledger forgets the files that are gone; and it is
+    noted which version of the bundle has these files.
 
-    :raises Refusal: JOB_CLOSED, BUNDLE_NOT_GRANTED, UNKNOWN_BUNDLE, BUNDLE_INACTIVE
+    :param version: the version that the files were found in; None for a bundle without versions
+    :raises Refusal: JOB_CLOSED, BUNDLE_NOT_GRANTED, UNKNOWN_BUNDLE, BUNDLE_INACTIVE, INVALID_ARGUMENT
     """
-    gone = find_gone(session, principal, bundle_name, files=files, observed_filelocs=observed_filelocs)
+    gone = find_gone(session, principal, bundle_name, version=version, files=files, observed_filelocs=observed_filelocs)
+    if not gone.version_is_known:
+        # Before the ledger forgets what the version before it is judged by.
+        bundle_versions.note(session, bundle_name, bundle_versions.check_version(version), files)
     with with_db_lock_timeout(session=session, lock_timeout=LOCK_TIMEOUT):
         # As in stock, the references of what only now becomes stale go next time.
         for dag_ids in chunks(gone.unreferenced):

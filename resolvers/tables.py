@@ -119,7 +119,8 @@ class Processor(ParsegateBase):
 
 class BundleVersion(ParsegateBase):
     """A version of a bundle that a processor found, and the files that it holds; ``version`` is empty for a bundle
-    without versions. ``completed_at`` is when all of them were first seen to be stored at this version.
+    without versions. ``completed_at`` is when all of them were first seen to be stored at this version, and
+    ``import_error_count`` what they had then.
     """
 
     __tablename__ = "parsegate_bundle_version"
@@ -131,6 +132,7 @@ class BundleVersion(ParsegateBase):
     first_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     last_seen_at: Mapped[datetime] = mapped_column(UtcDateTime)
     completed_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    import_error_count: Mapped[int | None] = mapped_column(Integer)
 
 
 class Login(ParsegateBase):

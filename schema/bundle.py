@@ -12,6 +12,7 @@ from .context import Info
 from .node import KeyedNode
 
 if TYPE_CHECKING:
+    from .bundle_version import BundleVersion
     from .parsed_file import ParsedFile
 
 
@@ -36,6 +37,16 @@ class Bundle(KeyedNode):
     def of(row: Row) -> Bundle:
         fields: dict[str, Any] = {**row, "active": bool(row["active"])}
         return Bundle(**fields)
+
+    @strawberry.field(
+        description="The version that a processor found last, with its files and how far they have come; null when "
+        "none has told of one yet. It is there before `version` says so."
+    )
+    async def current_version(self, info: Info) -> Annotated[BundleVersion, strawberry.lazy(".bundle_version")] | None:
+        from .bundle_version import BundleVersion
+
+        row = await info.context.loaders.current_versions.load(self.name)
+        return None if row is None else BundleVersion.of(row)
 
     @strawberry.field(
         description="Number of files in the file ledger: those that were parsed at least once and still exist."

@@ -102,6 +102,11 @@ class ReconcileBundleInput:
         "DAG files in it "
         "(`archive.zip/dag.py`)."
     )
+    bundle_version: str | None = strawberry.field(
+        default=None,
+        description="The version that the scan found the files in, such as a Git commit, at most 200 characters; null "
+        "for a bundle without versions.",
+    )
 
 
 @strawberry.type(description="What the reconciliation of a bundle changed.")
@@ -206,7 +211,8 @@ class BundleMutation:
     @strawberry.mutation(
         description="Tell the gateway which files a bundle has now: DAGs of vanished files become stale, their "
         "import errors and "
-        "their rows in the file ledger are deleted. Needs a job token."
+        "their rows in the file ledger are deleted; and what the version is made of is kept, so that operators see how "
+        "far it has come (`bundleVersion`). Needs a job token."
     )
     def reconcile_bundle(
         self,
@@ -219,12 +225,22 @@ class BundleMutation:
             files, observed_filelocs = frozenset(input.files), frozenset(input.observed_filelocs)
             with info.context.reading() as session:
                 gone = reconciliation.find_gone(
-                    session, principal, input.bundle_name, files=files, observed_filelocs=observed_filelocs
+                    session,
+                    principal,
+                    input.bundle_name,
+                    version=input.bundle_version,
+                    files=files,
+                    observed_filelocs=observed_filelocs,
                 )
             if gone:
                 with info.context.transaction() as session:
                     gone = reconciliation.reconcile(
-                        session, principal, input.bundle_name, files=files, observed_filelocs=observed_filelocs
+                        session,
+                        principal,
+                        input.bundle_name,
+                        version=input.bundle_version,
+                        files=files,
+                        observed_filelocs=observed_filelocs,
                     )
             return ReconcileBundlePayload(
                 status=OutcomeStatus.ACCEPTED,

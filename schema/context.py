@@ -49,6 +49,11 @@ class OperationContext:
             )
         return self.principal
 
+    def require_bundle(self, bundle_name: str) -> None:
+        """A ``FORBIDDEN`` error unless the token grants the bundle, known or not."""
+        if not self.principal.grants_bundle(bundle_name):
+            raise GraphQLError(f"The token does not grant the bundle {bundle_name}.", extensions={"code": "FORBIDDEN"})
+
     def transaction(self) -> AbstractContextManager[Session]:
         """A writing session that commits at the end of the block.
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from strawberry.dataloader import DataLoader
 
-from ..resolvers import batches, processors
+from ..resolvers import batches, bundle_versions, nodes, processors
 from ..resolvers.batches import FileKey
+from ..resolvers.bundle_versions import Progress, VersionKey
+from ..resolvers.nodes import Key, NodeKind
 from ..resolvers.pages import Page, Row
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ MAX_BATCH = 5000
 
 NO_ROWS: list[Row] = []
 
+NodeKey = tuple[NodeKind, Key]
+
 
 class ParseStateLoaders:
     """The loaders of one operation; each is made when it is first used."""
@@ -38,6 +42,11 @@ class ParseStateLoaders:
     def __init__(self, context: OperationContext) -> None:
         self._context = context
         self._dag_pages: dict[int, DataLoader[FileKey, Page[Row]]] = {}
+
+    @cached_property
+    def nodes(self) -> DataLoader[NodeKey, Row | None]:
+        principal = self._context.principal
+        return self._loader(lambda session, keys: nodes.found(session, principal, keys), None)
 
     @cached_property
     def bundle_file_counts(self) -> DataLoader[str, int]:
@@ -103,6 +112,21 @@ class ParseStateLoaders:
     def processors(self) -> DataLoader[int, Row | None]:
         principal = self._context.principal
         return self._loader(lambda session, job_ids: processors.by_job(session, principal, job_ids), None)
+
+    @cached_property
+    def versions(self) -> DataLoader[VersionKey, Row | None]:
+        return self._loader(bundle_versions.versions, None)
+
+    @cached_property
+    def current_versions(self) -> DataLoader[str, Row | None]:
+        return self._loader(bundle_versions.current_versions, None)
+
+    @cached_property
+    def version_progress(self) -> DataLoader[VersionKey, Progress | None]:
+        return self._loader(self._version_progress, None)
+
+    def _version_progress(self, session: Session, keys: Collection[VersionKey]) -> dict[VersionKey, Progress]:
+        return bundle_versions.progress(session, self._context.transaction, keys)
 
     def file_dag_pages(self, first: int) -> DataLoader[FileKey, Page[Row]]:
         """The first DAGs of files, for one size of page."""

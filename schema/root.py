@@ -9,12 +9,14 @@ from strawberry.extensions import SchemaExtension
 from strawberry.printer import print_schema
 from strawberry.schema.config import StrawberryConfig
 
+from .bundle_version import BundleVersionQuery
 from .bundles import BundleMutation, BundleQuery
 from .callbacks import CallbackMutation
 from .claims import ClaimMutation
 from .connections import ConnectionQuery
 from .dags import DagMutation
 from .jobs import JobMutation
+from .nodes import NodeQuery
 from .operator_mutations import OperatorMutation
 from .parse_requests import ParseRequestMutation
 from .parse_results import ParseResultMutation
@@ -32,7 +34,17 @@ from .xcoms import XComQuery
     description="What can be read. Processors read what DAG code asks for, as far as the file's bundle and team may "
     "see it; operators read the state of parsing."
 )
-class Query(BundleQuery, WaitingWorkQuery, ConnectionQuery, VariableQuery, RunQuery, XComQuery, ParseStateQuery):
+class Query(
+    BundleQuery,
+    WaitingWorkQuery,
+    ConnectionQuery,
+    VariableQuery,
+    RunQuery,
+    XComQuery,
+    ParseStateQuery,
+    BundleVersionQuery,
+    NodeQuery,
+):
     pass
 
 

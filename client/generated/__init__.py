@@ -58,6 +58,14 @@ from .files import (
     FilesFilesNodesRecentParses,
     FilesFilesPageInfo,
 )
+from .fragments import (
+    BundleSummary,
+    CallbackSummary,
+    FailingFile,
+    FailingFileImportErrors,
+    FileErrorText,
+    ProcessorSummary,
+)
 from .gql_base_client import GqlBaseClient
 from .heartbeat import Heartbeat, HeartbeatHeartbeat
 from .import_errors import (
@@ -103,6 +111,10 @@ from .operations import (
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
+    OPERATOR_BUNDLES_GQL,
+    OPERATOR_FAILING_FILES_GQL,
+    OPERATOR_PENDING_CALLBACKS_GQL,
+    OPERATOR_PROCESSORS_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -129,6 +141,30 @@ from .operations import (
     XCOM_GQL,
     XCOM_SEQUENCE_ITEM_GQL,
     XCOM_SEQUENCE_SLICE_GQL,
+)
+from .operator_bundles import (
+    OperatorBundles,
+    OperatorBundlesBundles,
+    OperatorBundlesBundlesNodes,
+    OperatorBundlesBundlesPageInfo,
+)
+from .operator_failing_files import (
+    OperatorFailingFiles,
+    OperatorFailingFilesFiles,
+    OperatorFailingFilesFilesNodes,
+    OperatorFailingFilesFilesPageInfo,
+)
+from .operator_pending_callbacks import (
+    OperatorPendingCallbacks,
+    OperatorPendingCallbacksPendingCallbacks,
+    OperatorPendingCallbacksPendingCallbacksNodes,
+    OperatorPendingCallbacksPendingCallbacksPageInfo,
+)
+from .operator_processors import (
+    OperatorProcessors,
+    OperatorProcessorsProcessors,
+    OperatorProcessorsProcessorsNodes,
+    OperatorProcessorsProcessorsPageInfo,
 )
 from .pending_callbacks import (
     PendingCallbacks,
@@ -217,6 +253,7 @@ __all__ = [
     "BundleStateInput",
     "BundleStates",
     "BundleStatesBundleStates",
+    "BundleSummary",
     "Bundles",
     "BundlesBundles",
     "BundlesBundlesNodes",
@@ -228,6 +265,7 @@ __all__ = [
     "CONNECTION_GQL",
     "CallbackAcknowledgementInput",
     "CallbackReleaseInput",
+    "CallbackSummary",
     "ClaimCallbacks",
     "ClaimCallbacksClaimCallbacks",
     "ClaimCallbacksClaimCallbacksLeases",
@@ -262,6 +300,9 @@ __all__ = [
     "DeleteVariableDeleteVariable",
     "DeleteVariableInput",
     "FILES_GQL",
+    "FailingFile",
+    "FailingFileImportErrors",
+    "FileErrorText",
     "FileOrder",
     "FileReferenceInput",
     "FileStatus",
@@ -282,6 +323,26 @@ __all__ = [
     "ImportErrorsImportErrorsPageInfo",
     "JobCompletion",
     "JobState",
+    "OPERATOR_BUNDLES_GQL",
+    "OPERATOR_FAILING_FILES_GQL",
+    "OPERATOR_PENDING_CALLBACKS_GQL",
+    "OPERATOR_PROCESSORS_GQL",
+    "OperatorBundles",
+    "OperatorBundlesBundles",
+    "OperatorBundlesBundlesNodes",
+    "OperatorBundlesBundlesPageInfo",
+    "OperatorFailingFiles",
+    "OperatorFailingFilesFiles",
+    "OperatorFailingFilesFilesNodes",
+    "OperatorFailingFilesFilesPageInfo",
+    "OperatorPendingCallbacks",
+    "OperatorPendingCallbacksPendingCallbacks",
+    "OperatorPendingCallbacksPendingCallbacksNodes",
+    "OperatorPendingCallbacksPendingCallbacksPageInfo",
+    "OperatorProcessors",
+    "OperatorProcessorsProcessors",
+    "OperatorProcessorsProcessorsNodes",
+    "OperatorProcessorsProcessorsPageInfo",
     "OutcomeStatus",
     "PENDING_CALLBACKS_GQL",
     "PREVIOUS_DAG_RUN_GQL",
@@ -307,6 +368,7 @@ __all__ = [
     "PreviousTaskInstance",
     "PreviousTaskInstancePreviousTaskInstance",
     "PreviousTaskInstancePreviousTaskInstanceTaskInstance",
+    "ProcessorSummary",
     "Processors",
     "ProcessorsProcessors",
     "ProcessorsProcessorsNodes",

@@ -53,6 +53,10 @@ from .operations import (
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
+    OPERATOR_BUNDLES_GQL,
+    OPERATOR_FAILING_FILES_GQL,
+    OPERATOR_PENDING_CALLBACKS_GQL,
+    OPERATOR_PROCESSORS_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -80,6 +84,10 @@ from .operations import (
     XCOM_SEQUENCE_ITEM_GQL,
     XCOM_SEQUENCE_SLICE_GQL,
 )
+from .operator_bundles import OperatorBundles
+from .operator_failing_files import OperatorFailingFiles
+from .operator_pending_callbacks import OperatorPendingCallbacks
+from .operator_processors import OperatorProcessors
 from .pending_callbacks import PendingCallbacks
 from .previous_dag_run import PreviousDagRun
 from .previous_successful_dag_run import PreviousSuccessfulDagRun
@@ -147,7 +155,7 @@ class Client(GqlBaseClient):
     def reconcile_bundle(
         self, input: ReconcileBundleInput
     ) -> Operation[ReconcileBundle]:
-        """Tell the gateway which files a bundle has now: DAGs of vanished files become stale, their import errors and their rows in the file ledger are deleted. Needs a job token."""
+        """Tell the gateway which files a bundle has now: DAGs of vanished files become stale, their import errors and their rows in the file ledger are deleted; and what the version is made of is kept, so that operators see how far it has come (`bundleVersion`). Needs a job token."""
         variables: dict[str, object] = {"input": input}
         return Operation(
             self,
@@ -264,6 +272,94 @@ class Client(GqlBaseClient):
             operation_name="CompleteJob",
             variables=variables,
             result_type=CompleteJob,
+        )
+
+    def operator_bundles(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        active: Union[Optional[bool], UnsetType] = UNSET,
+    ) -> Operation[OperatorBundles]:
+        """Bundles by name. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "active": active,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_BUNDLES_GQL,
+            operation_name="OperatorBundles",
+            variables=variables,
+            result_type=OperatorBundles,
+        )
+
+    def operator_failing_files(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        bundle: Union[Optional[str], UnsetType] = UNSET,
+        status: Union[Optional[FileStatus], UnsetType] = UNSET,
+        has_import_errors: Union[Optional[bool], UnsetType] = UNSET,
+    ) -> Operation[OperatorFailingFiles]:
+        """Files of the file ledger. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "bundle": bundle,
+            "status": status,
+            "hasImportErrors": has_import_errors,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_FAILING_FILES_GQL,
+            operation_name="OperatorFailingFiles",
+            variables=variables,
+            result_type=OperatorFailingFiles,
+        )
+
+    def operator_processors(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        bundle: Union[Optional[str], UnsetType] = UNSET,
+        alive: Union[Optional[bool], UnsetType] = UNSET,
+    ) -> Operation[OperatorProcessors]:
+        """DAG processors that registered with the gateway, the newest first. A token that does not grant all bundles sees those that parse one of its bundles. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "bundle": bundle,
+            "alive": alive,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_PROCESSORS_GQL,
+            operation_name="OperatorProcessors",
+            variables=variables,
+            result_type=OperatorProcessors,
+        )
+
+    def operator_pending_callbacks(
+        self,
+        first: int,
+        after: Union[Optional[str], UnsetType] = UNSET,
+        bundle: Union[Optional[str], UnsetType] = UNSET,
+        state: Union[Optional[PendingCallbackState], UnsetType] = UNSET,
+    ) -> Operation[OperatorPendingCallbacks]:
+        """Callbacks for DAG processors that have not been acknowledged, the oldest first: those that the scheduler left, and those that processors have claimed. One that is claimed while you page may come twice. Needs an operator token."""
+        variables: dict[str, object] = {
+            "first": first,
+            "after": after,
+            "bundle": bundle,
+            "state": state,
+        }
+        return Operation(
+            self,
+            query=OPERATOR_PENDING_CALLBACKS_GQL,
+            operation_name="OperatorPendingCallbacks",
+            variables=variables,
+            result_type=OperatorPendingCallbacks,
         )
 
     def request_parse(

@@ -211,6 +211,12 @@ class ReconcileBundleInput(BaseModel):
         validation_alias="observedFilelocs", serialization_alias="observedFilelocs"
     )
     "Where DAGs may come from, relative to the bundle: the files themselves, but for a zip the DAG files in it (`archive.zip/dag.py`)."
+    bundle_version: Optional[str] = Field(
+        validation_alias="bundleVersion",
+        serialization_alias="bundleVersion",
+        default=None,
+    )
+    "The version that the scan found the files in, such as a Git commit, at most 200 characters; null for a bundle without versions."
 
 
 class RegisterProcessorInput(BaseModel):

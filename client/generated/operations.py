@@ -16,6 +16,10 @@ __all__ = [
     "FILES_GQL",
     "HEARTBEAT_GQL",
     "IMPORT_ERRORS_GQL",
+    "OPERATOR_BUNDLES_GQL",
+    "OPERATOR_FAILING_FILES_GQL",
+    "OPERATOR_PENDING_CALLBACKS_GQL",
+    "OPERATOR_PROCESSORS_GQL",
     "PENDING_CALLBACKS_GQL",
     "PREVIOUS_DAG_RUN_GQL",
     "PREVIOUS_SUCCESSFUL_DAG_RUN_GQL",
@@ -207,6 +211,135 @@ mutation CompleteJob($input: CompleteJobInput!) {
     reason
     message
   }
+}
+"""
+
+OPERATOR_BUNDLES_GQL = """
+query OperatorBundles($first: Int!, $after: String, $active: Boolean) {
+  bundles(first: $first, after: $after, active: $active) {
+    nodes {
+      ...BundleSummary
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    totalCount
+  }
+}
+
+fragment BundleSummary on Bundle {
+  name
+  active
+  version
+  lastRefreshed
+  teamName
+  fileCount
+  dagCount
+  importErrorCount
+  warningCount
+}
+"""
+
+OPERATOR_FAILING_FILES_GQL = """
+query OperatorFailingFiles($first: Int!, $after: String, $bundle: String, $status: FileStatus, $hasImportErrors: Boolean) {
+  files(
+    first: $first
+    after: $after
+    bundle: $bundle
+    status: $status
+    hasImportErrors: $hasImportErrors
+  ) {
+    nodes {
+      ...FailingFile
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    totalCount
+  }
+}
+
+fragment FailingFile on ParsedFile {
+  id
+  bundleName
+  relativeFileloc
+  status
+  reason
+  message
+  lastParsedAt
+  lastStoredAt
+  parseDuration
+  bundleVersion
+  importErrorCount
+  importErrors {
+    ...FileErrorText
+  }
+}
+
+fragment FileErrorText on ImportError {
+  relativeFileloc
+  timestamp
+  stacktrace
+}
+"""
+
+OPERATOR_PROCESSORS_GQL = """
+query OperatorProcessors($first: Int!, $after: String, $bundle: String, $alive: Boolean) {
+  processors(first: $first, after: $after, bundle: $bundle, alive: $alive) {
+    nodes {
+      ...ProcessorSummary
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    totalCount
+  }
+}
+
+fragment ProcessorSummary on Processor {
+  jobId
+  subject
+  hostname
+  bundleNames
+  parsegateVersion
+  airflowVersion
+  registeredAt
+  state
+  alive
+  latestHeartbeat
+}
+"""
+
+OPERATOR_PENDING_CALLBACKS_GQL = """
+query OperatorPendingCallbacks($first: Int!, $after: String, $bundle: String, $state: PendingCallbackState) {
+  pendingCallbacks(first: $first, after: $after, bundle: $bundle, state: $state) {
+    nodes {
+      ...CallbackSummary
+    }
+    pageInfo {
+      hasNextPage
+      endCursor
+    }
+    totalCount
+  }
+}
+
+fragment CallbackSummary on PendingCallback {
+  id
+  state
+  type
+  bundleName
+  relativeFileloc
+  dagId
+  runId
+  taskId
+  createdAt
+  age
+  attempts
+  message
 }
 """
 

@@ -91,6 +91,7 @@ def test_asking_in_vain_costs_as_little_with_a_thousand_rows_of_each_kind_as_wit
     for numbers in (FEW, MANY):
         _everything(numbers)
         files = [f"{number}.py" for number in range(numbers.stop)]
+        _execute(processor, _reconcile(files))
         costs.append(
             _costs(
                 processor,
@@ -120,7 +121,7 @@ def test_asking_in_vain_costs_as_little_with_a_thousand_rows_of_each_kind_as_wit
         "renewal": 2 + lock,
         "scan": 2,
         "purge": 1,
-        "reconciliation": 6,
+        "reconciliation": 7,
     }
 
 
@@ -130,6 +131,7 @@ def test_what_changes_is_written_with_as_many_statements_for_a_thousand_rows_as_
     from airflow._shared.timezones.timezone import utcnow
 
     counts: list[dict[str, int]] = []
+    _execute(processor, _reconcile([]))
     for numbers in (FEW, MANY):
         insert_dags(numbers, last_parsed=utcnow() - timedelta(minutes=2))
         insert_files(numbers)
@@ -194,5 +196,7 @@ def _somebody_writes(processor: RegisteredProcessor) -> Generator[None]:
 @pytest.mark.timeout(25)
 def test_asking_in_vain_waits_for_nobody_who_writes(processor: RegisteredProcessor) -> None:
     _everything(FEW)
+    reconcile = _reconcile([f"{number}.py" for number in FEW])
+    _execute(processor, reconcile)
     with _somebody_writes(processor):
-        _execute(processor, POLL, *_claims(), SCAN, PURGE, _reconcile([f"{number}.py" for number in FEW]))
+        _execute(processor, POLL, *_claims(), SCAN, PURGE, reconcile)

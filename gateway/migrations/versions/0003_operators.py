@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("first_seen_at", UtcDateTime(), nullable=False),
         sa.Column("last_seen_at", UtcDateTime(), nullable=False),
         sa.Column("completed_at", UtcDateTime(), nullable=True),
+        sa.Column("import_error_count", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("bundle_name", "version", name="pk_parsegate_bundle_version"),
     )
     op.create_table(
