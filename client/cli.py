@@ -17,11 +17,12 @@ GROUP = "parsegate.commands"
 _SUMMARIES = {
     "agent": "run the agent on its own, as a sidecar of the processor",
     "dag-processor": "run a DAG processor that stores and reads through the gateway",
+    "errors": "list the failing files with their error text",
     "migrate": "create or upgrade parsegate's tables in Airflow's database",
     "schema": "print the GraphQL schema",
     "serve": "run the gateway",
     "standalone": "run everything on this machine, on SQLite",
-    "status": "tell whether this processor is well",
+    "status": "show bundles, failing files and processors; --local: whether this processor is well",
     "token": "mint a token",
 }
 
@@ -32,9 +33,14 @@ def _usage(commands: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def _extras_of(command: EntryPoint) -> tuple[str, ...]:
+_OPERATORS_COMMANDS = frozenset({"errors", "status"})
+
+
+def _extras_of(command: EntryPoint, arguments: Sequence[str]) -> tuple[str, ...]:
     if command.name == "standalone":
         return ("gateway", "processor")
+    if command.name in _OPERATORS_COMMANDS and "--local" not in arguments:
+        return ("operator",)
     return ("processor",) if ".client." in f".{command.module}." else ("gateway",)
 
 
@@ -67,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (command := commands.get(arguments[0])) is None:
         print(f"parsegate: there is no command {arguments[0]!r}\n\n{_usage(names)}", file=sys.stderr)
         return 2
-    extras = _extras_of(command)
+    extras = _extras_of(command, arguments)
     if missing := _missing_distribution(extras):
         wanted = f"parsegate[{','.join(extras)}]"
         print(

@@ -1,8 +1,8 @@
-"""The ``parsegate status`` command: whether this processor is well.
+"""``parsegate status --local``: whether this processor is well.
 
-With ``--local`` it is the probe for the processor's own container: it reads the file that the agent writes after each
-poll, needs no database, no gateway and no token, and exits 0 if the gateway acknowledged a heartbeat within
-``[dag_processor] health_check_threshold`` and the manager's loop turns, else 1 with the reason.
+It is the probe for the processor's own container: it reads the file that the agent writes after each poll, needs no
+database, no gateway and no token, and exits 0 if the gateway acknowledged a heartbeat within ``[dag_processor]
+health_check_threshold`` and the manager's loop turns, else 1 with the reason.
 """
 
 from __future__ import annotations
@@ -101,18 +101,24 @@ def default_status_path(environ: Mapping[str, str]) -> Path:
     return isolation.airflow_home(environ) / "parsegate-status.json"
 
 
-def run(argv: Sequence[str]) -> int:
-    """``parsegate status``: exit code 0 if the processor is well, 1 if not, 2 if that can't be told."""
-    parser = argparse.ArgumentParser(prog="parsegate status", description="Tell whether the DAG processor is well.")
-    parser.add_argument(
+def add_probe_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("probe of this container")
+    group.add_argument(
         "--local",
         action="store_true",
-        required=True,
-        help="ask the processor of this container, through the file that its agent writes; no database is needed",
+        help="ask the processor of this container, through the file that its agent writes; no gateway is needed",
     )
-    parser.add_argument(
-        "--file", help="that file, instead of [parsegate] status_path; spares the import of Airflow, which takes long"
+    group.add_argument(
+        "--file",
+        metavar="FILE",
+        help="that file, instead of [parsegate] status_path; spares the import of Airflow, which takes long",
     )
+
+
+def run(argv: Sequence[str]) -> int:
+    """``parsegate status --local``: exit code 0 if the processor is well, 1 if not, 2 if that can't be told."""
+    parser = argparse.ArgumentParser(prog="parsegate status", description="Tell whether the DAG processor is well.")
+    add_probe_options(parser)
     options = parser.parse_args(argv)
     try:
         well, sentence = check(options.file or str(_configured_path()))

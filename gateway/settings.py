@@ -47,6 +47,50 @@ OPERATION_THREADS = Option(
     minimum=0,
 )
 
+METRICS_OPEN = Option(
+    "metrics_open",
+    False,
+    "Whether anyone who reaches the gateway may read /metrics. Otherwise it needs the token of an operator that grants "
+    "all bundles, as `Authorization: Bearer TOKEN`.",
+)
+MAX_CONNECTIONS_PER_CALLER = Option(
+    "max_connections_per_caller",
+    20,
+    "The most connections for live events, WebSockets and event streams together, that one caller (the subject of the "
+    "token) may have to one gateway process.",
+    minimum=1,
+)
+MAX_SUBSCRIPTIONS_PER_CONNECTION = Option(
+    "max_subscriptions_per_connection",
+    20,
+    "The most GraphQL operations that may be under way at once on one WebSocket.",
+    minimum=1,
+)
+MAX_MESSAGE_BYTES = Option(
+    "max_message_bytes",
+    256 * 1024,
+    "The largest message that the gateway reads from a WebSocket, in bytes. A larger one ends the connection.",
+    minimum=1024,
+)
+CONNECTION_INIT_TIMEOUT = Option(
+    "connection_init_timeout",
+    10.0,
+    "Seconds in which a WebSocket's client must say who it is, by the protocol's message connection_init.",
+    minimum=0.1,
+)
+SUBSCRIBER_SEND_TIMEOUT = Option(
+    "subscriber_send_timeout",
+    30.0,
+    "Seconds for which a subscriber may leave the gateway waiting to send it an event. It is dropped then.",
+    minimum=0.1,
+)
+SUBSCRIBER_KEEP_ALIVE = Option(
+    "subscriber_keep_alive",
+    15.0,
+    "Seconds of silence after which an event stream gets a comment, so that no proxy takes it for dead.",
+    minimum=0.1,
+)
+
 GATEWAY_OPTIONS = (
     *RESOLVER_OPTIONS,
     JOB_TOKEN_LIFETIME,
@@ -55,6 +99,13 @@ GATEWAY_OPTIONS = (
     MAX_BODY_BYTES,
     MAX_BATCH_OPERATIONS,
     OPERATION_THREADS,
+    MAX_CONNECTIONS_PER_CALLER,
+    MAX_SUBSCRIPTIONS_PER_CONNECTION,
+    MAX_MESSAGE_BYTES,
+    CONNECTION_INIT_TIMEOUT,
+    SUBSCRIBER_SEND_TIMEOUT,
+    SUBSCRIBER_KEEP_ALIVE,
+    METRICS_OPEN,
 )
 
 PROCESSOR_OPTIONS = (
@@ -119,6 +170,23 @@ PROCESSOR_OPTIONS = (
     ),
 )
 
+OPERATOR_OPTIONS = (
+    Option(
+        "operator_token_path",
+        "",
+        "File that holds an operator token, for `parsegate status`, `wait` and the like. They read it from the "
+        "environment alone.",
+        example="/run/secrets/parsegate/operator-token",
+    ),
+    Option(
+        "operator_token",
+        "",
+        "The operator token itself, for a pipeline that keeps it as a secret in the environment; "
+        "`operator_token_path` comes first.",
+        sensitive=True,
+    ),
+)
+
 
 def declarations() -> dict[str, Any]:
     """The provider's ``config``: every option of both sides, as Airflow's ``provider_info.schema.json`` wants it."""
@@ -135,7 +203,7 @@ def declarations() -> dict[str, Any]:
                     "default": str(option.default),
                     **({"sensitive": True} if option.sensitive else {}),
                 }
-                for option in (*GATEWAY_OPTIONS, *PROCESSOR_OPTIONS)
+                for option in (*GATEWAY_OPTIONS, *PROCESSOR_OPTIONS, *OPERATOR_OPTIONS)
             },
         }
     }

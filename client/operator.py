@@ -1,0 +1,263 @@
+"""A client for people and pipelines: what fails, whether a version of a bundle has been parsed.
+
+:class:`Operator` blocks, :class:`AsyncOperator` is awaited; their methods are the same. Both need the extra
+``parsegate[operator]``, an operator token and the gateway's URL, and neither Airflow nor a database::
+
+    with Operator() as operator:
+        for file in operator.errors(bundle="team_a"):
+            print(file.relative_fileloc, file.message)
+
+What they return are the types that are generated from the contract; ``model_dump(mode="json", by_alias=True)`` gives
+their JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from gql import Client as GqlClient
+from pydantic import ValidationError
+
+from .. import __version__
+from .generated.client import Client
+from .generated.enums import FileStatus, PendingCallbackState
+from .generated.fragments import BundleSummary, CallbackSummary, FailingFile, ProcessorSummary
+from .gql_base_client import Operation, OperationError
+from .operator_access import AccessUnknown, GatewayAccess, find_access
+from .transport import GatewayError, GatewayTransport, GatewayUnreachable, http_client
+
+__all__ = [
+    "AccessUnknown",
+    "AsyncOperator",
+    "BundleSummary",
+    "CallbackSummary",
+    "DeploymentStatus",
+    "FailingFile",
+    "Operator",
+    "OperatorError",
+    "OperatorRefused",
+    "OperatorUnreachable",
+    "ProcessorSummary",
+]
+
+ResultT = TypeVar("ResultT")
+
+_PAGE = 100
+_TRANSIENT = frozenset({"INTERNAL", "UNAVAILABLE"})
+"""Codes of errors that may be gone when the same is asked again."""
+
+
+class OperatorError(Exception):
+    """There is no answer; the message says why, for a person."""
+
+
+class OperatorUnreachable(OperatorError):
+    """The gateway can't be reached, or failed: the same request may do later."""
+
+
+class OperatorRefused(OperatorError):
+    """The gateway refuses: the token is missing, expired or may not do this, or the versions don't fit."""
+
+
+@dataclass(frozen=True)
+class DeploymentStatus:
+    """One look at everything. Of each list the first hundred; the counts are of all."""
+
+    bundles: list[BundleSummary]
+    """Those in the configuration, by name."""
+    failing: list[FailingFile]
+    """Files with import errors, and those whose last result was refused or timed out."""
+    is_failing_complete: bool
+    """Whether ``failing`` has all of them."""
+    processors: list[ProcessorSummary]
+    """The newest first; of those that don't live any more, too."""
+    callbacks: list[CallbackSummary]
+    """The parked ones first, then those that have waited longest."""
+    callback_count: int
+    parked_callback_count: int
+
+
+class AsyncOperator:
+    """Asks the gateway as an operator.
+
+    :param url: the gateway's GraphQL endpoint, ending in ``/graphql``; default: ``AIRFLOW__PARSEGATE__URL``
+    :param token: an operator token; default: from the file that ``token_path`` or
+        ``AIRFLOW__PARSEGATE__OPERATOR_TOKEN_PATH`` names, or from ``AIRFLOW__PARSEGATE__OPERATOR_TOKEN``
+    :param ca_path: PEM file of the authorities to trust; default: ``AIRFLOW__PARSEGATE__CA_PATH``, else the system's
+    :param timeout: seconds that one request may take
+    :raises AccessUnknown: URL or token is told nowhere
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        token_path: str | os.PathLike[str] | None = None,
+        ca_path: str | os.PathLike[str] | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._access: GatewayAccess = find_access(url, token, token_path=token_path, ca_path=ca_path)
+        self._timeout = timeout
+        self._resources = AsyncExitStack()
+        self._client: Client | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; the next request opens another."""
+        self._client = None
+        await self._resources.aclose()
+
+    async def status(self, bundle: str | None = None) -> DeploymentStatus:
+        """Bundles, failing files, processors and callbacks, in one request.
+
+        :param bundle: only what concerns this one; None for all
+        :raises OperatorError: there is no answer
+        """
+        client = await self._connected()
+        bundles = client.operator_bundles(first=500, active=True)
+        failing = _failing_queries(client, bundle)
+        processors = client.operator_processors(first=_PAGE, bundle=bundle)
+        callbacks = client.operator_pending_callbacks(first=_PAGE, bundle=bundle)
+        parked = client.operator_pending_callbacks(first=_PAGE, bundle=bundle, state=PendingCallbackState.PARKED)
+        await self._ask(bundles, *failing, processors, callbacks, parked)
+        lists = [query.result().files for query in failing]
+        parked_callbacks = parked.result().pending_callbacks
+        others = callbacks.result().pending_callbacks
+        return DeploymentStatus(
+            bundles=[node for node in bundles.result().bundles.nodes if bundle in (None, node.name)],
+            failing=_by_path(file for files in lists for file in files.nodes),
+            is_failing_complete=not any(files.page_info.has_next_page for files in lists),
+            processors=processors.result().processors.nodes,
+            callbacks=[
+                *parked_callbacks.nodes,
+                *(node for node in others.nodes if node.state is not PendingCallbackState.PARKED),
+            ],
+            callback_count=others.total_count,
+            parked_callback_count=parked_callbacks.total_count,
+        )
+
+    async def errors(self, bundle: str | None = None) -> list[FailingFile]:
+        """All files with import errors, and those whose last result was refused or timed out, by bundle and path.
+
+        :param bundle: only of this one; None for all
+        :raises OperatorError: there is no answer
+        """
+        client = await self._connected()
+        queries = _failing_queries(client, bundle)
+        await self._ask(*queries)
+        found: list[FailingFile] = []
+        for filters, query in zip(_FAILING, queries, strict=True):
+            files = query.result().files
+            found += files.nodes
+            while files.page_info.has_next_page:
+                query = client.operator_failing_files(
+                    first=_PAGE, after=files.page_info.end_cursor, bundle=bundle, **filters
+                )
+                await self._ask(query)
+                files = query.result().files
+                found += files.nodes
+        return _by_path(found)
+
+    async def _connected(self) -> Client:
+        if self._client is None:
+            access = self._access
+            http = await self._resources.enter_async_context(
+                http_client(user_agent=f"parsegate-operator/{__version__}", verify=access.verify, proxy=access.proxy)
+            )
+            transport = GatewayTransport(access.url, http=http, token=access.token, timeout=self._timeout)
+            self._client = Client(await self._resources.enter_async_context(GqlClient(transport=transport)))
+        return self._client
+
+    async def _ask(self, *operations: Operation[Any]) -> None:
+        """Send them in one request; all have a result then.
+
+        :raises OperatorError: one has none
+        """
+        client = await self._connected()
+        try:
+            await client.batch(*operations)
+            for operation in operations:
+                operation.result()
+        except GatewayUnreachable as error:
+            raise OperatorUnreachable(f"The gateway {self._access.url} can't be reached: {error}") from error
+        except GatewayError as error:
+            raise OperatorRefused(f"The gateway {self._access.url} can't be asked: {error}") from error
+        except OperationError as error:
+            kind = OperatorUnreachable if error.codes & _TRANSIENT else OperatorRefused
+            raise kind("; ".join(fault.message for fault in error.faults)) from error
+        except ValidationError as error:
+            raise OperatorRefused(f"The gateway's answer is not what parsegate {__version__} knows: {error}") from error
+
+
+class Operator:
+    """Asks the gateway as an operator, and waits for the answer.
+
+    Takes what :class:`AsyncOperator` takes; not for use where an event loop runs.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        token: str | None = None,
+        *,
+        token_path: str | os.PathLike[str] | None = None,
+        ca_path: str | os.PathLike[str] | None = None,
+        timeout: float = 30.0,
+    ) -> None:
+        self._operator = AsyncOperator(url, token, token_path=token_path, ca_path=ca_path, timeout=timeout)
+        self._runner = asyncio.Runner()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; nothing can be asked afterwards."""
+        self._run(self._operator.close())
+        self._runner.close()
+
+    def status(self, bundle: str | None = None) -> DeploymentStatus:
+        """Bundles, failing files, processors and callbacks: see :meth:`AsyncOperator.status`."""
+        return self._run(self._operator.status(bundle))
+
+    def errors(self, bundle: str | None = None) -> list[FailingFile]:
+        """All failing files with their error text: see :meth:`AsyncOperator.errors`."""
+        return self._run(self._operator.errors(bundle))
+
+    def _run(self, answer: Coroutine[Any, Any, ResultT]) -> ResultT:
+        return self._runner.run(answer)
+
+
+_FAILING: tuple[dict[str, Any], ...] = (
+    {"has_import_errors": True},
+    {"status": FileStatus.REFUSED},
+    {"status": FileStatus.TIMED_OUT},
+)
+"""What makes a file a failing one, as filters of ``files``; a file may meet two of them."""
+
+
+def _failing_queries(client: Client, bundle: str | None) -> list[Operation[Any]]:
+    return [client.operator_failing_files(first=_PAGE, bundle=bundle, **filters) for filters in _FAILING]
+
+
+def _by_path(files: Any) -> list[FailingFile]:
+    unique: dict[str, FailingFile] = {file.id: file for file in files}
+    return sorted(unique.values(), key=lambda file: (file.bundle_name, file.relative_fileloc))
