@@ -25,6 +25,7 @@ from .graphiql_page import GraphiQLAssets
 from .graphql_view import GraphQLView
 from .limits import EXTENSIONS
 from .login import Login, logout, session
+from .metrics_page import MetricsPage
 from .readiness import READY, readiness
 from .request_log import RequestLog
 from .tokens import TokenMinter, TokenVerifier
@@ -57,6 +58,8 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
         return AuthenticationMiddleware(app, TokenAuthentication(verifier), refuse_authentication)
 
     graphql = authenticated(view)
+    metrics_open = settings.METRICS_OPEN.read()
+    metrics_page = MetricsPage(is_open=metrics_open)
     return Starlette(
         routes=[
             # Twice, because a redirect to the other spelling would lose a POST's body.
@@ -66,6 +69,7 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
             Route("/login", Login(minter, verifier)),
             Route("/logout", logout, methods=["POST"]),
             Route("/session", session, middleware=[Middleware(authenticated)]),
+            Route("/metrics", metrics_page if metrics_open else authenticated(metrics_page)),
             Route("/health", _health),
             Route("/ready", _Readiness()),
         ],

@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from ..resolvers.principal import Principal, TokenKind
 from .errors import ErrorCode, RequestRefused, refusal_response
+from .refused_tokens import count_missing_token, count_refused_token
 from .session_cookie import COOKIE, CSRF_HEADER, shows_own_page
 from .tokens import KeysUnavailable, TokenRefused, TokenVerifier
 
@@ -85,6 +86,7 @@ class TokenAuthentication(AuthenticationBackend):
 
 def refuse_authentication(connection: HTTPConnection, error: AuthenticationError) -> Response:
     """The answer to a request whose token was refused."""
+    count_refused_token(error)
     if isinstance(error.__cause__, KeysUnavailable):
         unavailable = RequestRefused(
             503,
@@ -108,6 +110,7 @@ def authenticated_principal(connection: HTTPConnection) -> Principal:
     """
     user = connection.user
     if not isinstance(user, Caller):
+        count_missing_token()
         raise RequestRefused(
             401,
             ErrorCode.UNAUTHENTICATED,

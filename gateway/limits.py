@@ -19,6 +19,8 @@ from strawberry.extensions import (
     query_depth_limiter,
 )
 
+from .operation_metrics import OperationMetrics
+
 MAX_DEPTH = 20
 MAX_TOKENS = 5_000
 MAX_ALIASES = 100
@@ -31,6 +33,7 @@ _RULES: list[type[ASTValidationRule]] = [
 ]
 
 EXTENSIONS: tuple[Callable[[], SchemaExtension], ...] = (
+    OperationMetrics,
     lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
     lambda: AddValidationRules(_RULES),
     lambda: ParserCache(maxsize=CACHED_DOCUMENTS),

@@ -15,10 +15,19 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..resolvers import metrics
+
 logger = logging.getLogger(__name__)
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROBES = frozenset({"/health", "/ready"})
+_PLACES = frozenset({"", "assets", "graphql", "health", "login", "logout", "metrics", "ready", "session"})
+"""First parts of the paths that there are; anybody can invent others."""
+
+
+def _count(path: str, status: int) -> None:
+    place = path.strip("/").partition("/")[0]
+    metrics.REQUESTS.add(f"/{place}" if place in _PLACES else "other", str(status or "unanswered"))
 
 
 class RequestLog:
@@ -48,6 +57,7 @@ class RequestLog:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
+                _count(scope["path"], status)
                 logger.log(
                     logging.DEBUG if scope["path"] in _PROBES and status < 400 else logging.INFO,
                     "%s %s %s in %.1f ms, request %s",

@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from . import claims, dag_writes, imprints, jobs, ledger
 from .attempts import Attempt, made_ready
 from .claims import ClaimKind
+from .counted_results import count_results
 from .dag_writes import Counts
 from .database import TransactionLost
 from .judgements import Judgement, judge
@@ -56,11 +57,14 @@ def record_all(
     :param transaction: opens a writing session that commits at the end of its block
     :param request_id: names the request in the log of a fault
     """
-    return [
+    results = list(results)
+    receipts = [
         receipt
         for group in grouped(made_ready(principal, result) for result in results)
         for receipt in _record_group(transaction, principal, group, request_id)
     ]
+    count_results(results, receipts)
+    return receipts
 
 
 def _record_group(

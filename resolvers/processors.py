@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow._shared.timezones.timezone import utcnow
 from airflow.jobs.job import Job, JobState, health_check_threshold
@@ -18,6 +18,7 @@ from .tables import Processor
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement
+    from sqlalchemy import Row as AlignedRow
     from sqlalchemy.orm import Session
 
     from .pages import Rows
@@ -64,6 +65,21 @@ def by_job(session: Session, principal: Principal, job_ids: Collection[int]) -> 
     """The registration of each Job, for all of them at once; a Job that is not parsegate's is not in it."""
     statement = _rows().where(Processor.job_id.in_(sorted(job_ids)))
     return {row["job_id"]: _visible(principal, dict(row)) for row in session.execute(statement).mappings()}
+
+
+def running(session: Session) -> Sequence[AlignedRow[int, str, dict[str, Any] | None, bool]]:
+    """``job_id``, ``hostname``, ``activity`` and ``alive`` of each registration whose Job runs, the newest first."""
+    return session.execute(
+        select(Processor.job_id, Processor.hostname, Processor.activity, _alive().label("alive"))
+        .join(Job, (Job.id == Processor.job_id) & (Job.job_type == JOB_TYPE))
+        .where(Job.state == JobState.RUNNING.value)
+        .order_by(Processor.job_id.desc())
+    ).all()
+
+
+def visible(principal: Principal, rows: Mapping[tuple[Any, ...], Row]) -> dict[tuple[Any, ...], Row]:
+    """``rows``, each with those of its bundles alone that the caller may see."""
+    return {key: _visible(principal, row) for key, row in rows.items()}
 
 
 def _rows() -> Rows:

@@ -28,6 +28,7 @@ class Receipt:
     """What became of one result; the counts are of what was stored, ``recorded_at`` is the ledger's time.
 
     :param recognizable: whether the same result will be recognised by its fingerprint
+    :param repeated: whether this was said before, when the same attempt came for the first time
     """
 
     status: ReceiptStatus
@@ -37,6 +38,7 @@ class Receipt:
     import_error_count: int | None = None
     recorded_at: datetime | None = None
     recognizable: bool = False
+    repeated: bool = False
 
 
 def refused(refusal: Refusal, recorded_at: datetime | None = None) -> Receipt:
@@ -51,6 +53,7 @@ def first_answer(entry: ParsedFile) -> Receipt:
             reason=RefusalReason(entry.reason),
             message=entry.message,
             recorded_at=entry.last_parsed_at,
+            repeated=True,
         )
     stored = entry.status == FileStatus.STORED.value
     return Receipt(
@@ -59,4 +62,5 @@ def first_answer(entry: ParsedFile) -> Receipt:
         import_error_count=entry.import_error_count if stored else 0,
         recorded_at=entry.last_parsed_at,
         recognizable=stored and entry.imprint is not None,
+        repeated=True,
     )

@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from . import bundles, claims, documents, imprints, jobs, ledger, schedules, source_code, written_rows
 from .bulk_update import bulk_update
 from .claims import ClaimKind
+from .counted_results import count_unchanged
 from .database import TransactionLost
 from .imprints import Imprint, Written
 from .ledger import FileStatus
@@ -112,6 +113,7 @@ def record(
         except Exception:  # whatever it is, storing them in full does not depend on it
             log.exception("Request %s: unchanged results could not be recorded", request_id)
             break
+    count_unchanged(results, recorded)
     wanted = [result.attempt_id for result in results if result.attempt_id not in recorded]
     return Recorded(len(recorded), at if recorded else None, wanted)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import strawberry
 from graphql import GraphQLError
 
-from ..resolvers import database
+from ..resolvers import database, metrics
 from .loaders import ParseStateLoaders
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class OperationContext:
     def require(self, *kinds: TokenKind) -> Principal:
         """The principal, when its token is one of ``kinds``; otherwise a ``FORBIDDEN`` error."""
         if self.principal.kind not in kinds:
+            metrics.TOKENS_REFUSED.add("other_kind")
             expected = " or ".join(kind.value for kind in kinds)
             raise GraphQLError(
                 f"This field needs a token of kind {expected}; "
