@@ -248,6 +248,9 @@ class Agent:
             self._helping.cancel()
         if self._registered.is_set() and self._stopping is None:
             await self._complete(succeeded, deadline - time.monotonic())
+        elif self._stopping is not None and self._stopping.reason == "JOB_CLOSED":
+            # Perhaps the Job was asked to end, and somebody waits for that.
+            await self._complete(True, deadline - time.monotonic())
         if self._stopping is None:
             # A probe would take the last heartbeat for a sign of life.
             self._stopping = ProcessorMustStop("ENDED", "it has ended")

@@ -75,6 +75,15 @@ def release(session: Session, principal: Principal, outcomes: Sequence[tuple[str
     return claims.release(session, principal, ClaimKind.CALLBACK, outcomes)
 
 
+def read_again(claim: Claim) -> None:
+    """Make of a callback that was parked unread what it would have been; nothing when it was read.
+
+    :raises UnreadableCallback: it can't be read now either
+    """
+    if "filepath" not in claim.payload and isinstance(data := claim.payload.get("data"), str):
+        claim.payload = _read(data, claim.bundle_name)
+
+
 def _left(claimant: Claimant) -> Rows:
     """The rows of Airflow's table, as :meth:`DagFileProcessorManager._fetch_callbacks_from_db` selects them."""
     # As text: Airflow's column type decodes a row while it is fetched, and one malformed row would fail them all.

@@ -129,11 +129,13 @@ def heartbeat(session: Session, principal: Principal) -> datetime:
 def complete(session: Session, principal: Principal, *, succeeded: bool) -> None:
     """End the Job, as ``airflow.jobs.job:Job.complete_execution`` does; ending it in the same state again is no error.
 
+    One that was asked to end (``RESTARTING``) can be ended, too.
+
     :raises Refusal: JOB_CLOSED
     """
     state = JobState.SUCCESS if succeeded else JobState.FAILED
     job = session.scalar(select(Job).where(Job.id == principal.job_id, Job.job_type == JOB_TYPE).with_for_update())
-    if job is None or job.state not in (JobState.RUNNING, state):
+    if job is None or job.state not in (JobState.RUNNING, JobState.RESTARTING, state):
         raise _closed(principal.job_id)
     if job.state == state:
         return

@@ -26,6 +26,7 @@ class RefusalReason(Enum):
     LEASE_LOST = "LEASE_LOST"
     NOT_FOUND = "NOT_FOUND"
     NOT_PERMITTED = "NOT_PERMITTED"
+    NOT_PARKED = "NOT_PARKED"
 
 
 class Refusal(Exception):

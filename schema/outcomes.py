@@ -18,18 +18,19 @@ RefusalReason = strawberry.enum(
 _MEANINGS = {
     _RefusalReason.DAG_OWNED_BY_ANOTHER_BUNDLE: "Another active bundle has a DAG of this id. Rename one of the two.",
     _RefusalReason.SUPERSEDED: "A newer attempt at the same file is recorded already.",
-    _RefusalReason.JOB_CLOSED: "The processor's Job has ended or was deleted: the processor must stop.",
+    _RefusalReason.JOB_CLOSED: "The processor's Job has ended, was deleted or was asked to end: it must stop.",
     _RefusalReason.UNKNOWN_BUNDLE: "The bundle was never synchronised.",
     _RefusalReason.BUNDLE_INACTIVE: "The bundle left the configuration and was deactivated.",
     _RefusalReason.BUNDLE_NOT_GRANTED: "The token does not grant the bundle.",
     _RefusalReason.SOURCE_MISSING: "The result carries a DAG without the source code of its file.",
-    _RefusalReason.INVALID_DOCUMENT: "What was to be stored is not what Airflow can store.",
+    _RefusalReason.INVALID_DOCUMENT: "What was to be stored or run is not what Airflow can store or read.",
     _RefusalReason.INVALID_PATH: "A path that does not name a file in the bundle.",
     _RefusalReason.INVALID_ARGUMENT: "An argument with a value that makes no sense.",
     _RefusalReason.VERSION_MISMATCH: "The gateway cannot serve the processor's version of Airflow or of the contract.",
     _RefusalReason.LEASE_LOST: "The lease is not the caller's, or not any more.",
     _RefusalReason.NOT_FOUND: "What the request names does not exist.",
     _RefusalReason.NOT_PERMITTED: "The caller may not do this.",
+    _RefusalReason.NOT_PARKED: "The callback waits or is leased: processors still try it.",
 }
 for _value in RefusalReason.__strawberry_definition__.values:  # pyright: ignore[reportAttributeAccessIssue]
     _value.description = _MEANINGS[_RefusalReason(_value.value)]

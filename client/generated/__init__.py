@@ -38,6 +38,7 @@ from .deactivate_stale_dags import (
     DeactivateStaleDagsDeactivateStaleDags,
 )
 from .delete_variable import DeleteVariable, DeleteVariableDeleteVariable
+from .drop_callback import DropCallback, DropCallbackDropCallback
 from .enums import (
     AcknowledgedCallback,
     DagOrder,
@@ -96,6 +97,8 @@ from .input_types import (
     UnchangedResultInput,
     UnchangedResultsInput,
 )
+from .node import Node, NodeNode
+from .nodes import Nodes, NodesNodes
 from .operations import (
     ACKNOWLEDGE_CALLBACKS_GQL,
     BUNDLE_STATES_GQL,
@@ -108,9 +111,12 @@ from .operations import (
     DAGS_GQL,
     DEACTIVATE_STALE_DAGS_GQL,
     DELETE_VARIABLE_GQL,
+    DROP_CALLBACK_GQL,
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
+    NODE_GQL,
+    NODES_GQL,
     OPERATOR_BUNDLES_GQL,
     OPERATOR_FAILING_FILES_GQL,
     OPERATOR_PENDING_CALLBACKS_GQL,
@@ -129,7 +135,9 @@ from .operations import (
     RELEASE_PARSE_REQUESTS_GQL,
     RENEW_CLAIMS_GQL,
     REQUEST_PARSE_GQL,
+    RETRY_CALLBACK_GQL,
     SET_VARIABLE_GQL,
+    STOP_PROCESSOR_GQL,
     SYNC_BUNDLES_GQL,
     TASK_INSTANCE_COUNT_GQL,
     TASK_STATES_GQL,
@@ -221,7 +229,9 @@ from .release_parse_requests import (
 )
 from .renew_claims import RenewClaims, RenewClaimsRenewClaims
 from .request_parse import RequestParse, RequestParseRequestParse
+from .retry_callback import RetryCallback, RetryCallbackRetryCallback
 from .set_variable import SetVariable, SetVariableSetVariable
+from .stop_processor import StopProcessor, StopProcessorStopProcessor
 from .sync_bundles import SyncBundles, SyncBundlesSyncBundles
 from .task_instance_count import TaskInstanceCount, TaskInstanceCountTaskInstanceCount
 from .task_states import TaskStates, TaskStatesTaskStates
@@ -283,6 +293,7 @@ __all__ = [
     "DAG_WARNINGS_GQL",
     "DEACTIVATE_STALE_DAGS_GQL",
     "DELETE_VARIABLE_GQL",
+    "DROP_CALLBACK_GQL",
     "DagOrder",
     "DagWarningInput",
     "DagWarnings",
@@ -299,6 +310,8 @@ __all__ = [
     "DeleteVariable",
     "DeleteVariableDeleteVariable",
     "DeleteVariableInput",
+    "DropCallback",
+    "DropCallbackDropCallback",
     "FILES_GQL",
     "FailingFile",
     "FailingFileImportErrors",
@@ -323,6 +336,12 @@ __all__ = [
     "ImportErrorsImportErrorsPageInfo",
     "JobCompletion",
     "JobState",
+    "NODES_GQL",
+    "NODE_GQL",
+    "Node",
+    "NodeNode",
+    "Nodes",
+    "NodesNodes",
     "OPERATOR_BUNDLES_GQL",
     "OPERATOR_FAILING_FILES_GQL",
     "OPERATOR_PENDING_CALLBACKS_GQL",
@@ -383,6 +402,7 @@ __all__ = [
     "RELEASE_PARSE_REQUESTS_GQL",
     "RENEW_CLAIMS_GQL",
     "REQUEST_PARSE_GQL",
+    "RETRY_CALLBACK_GQL",
     "ReadStatus",
     "ReconcileBundle",
     "ReconcileBundleInput",
@@ -405,13 +425,18 @@ __all__ = [
     "RenewClaimsRenewClaims",
     "RequestParse",
     "RequestParseRequestParse",
+    "RetryCallback",
+    "RetryCallbackRetryCallback",
     "SET_VARIABLE_GQL",
+    "STOP_PROCESSOR_GQL",
     "SYNC_BUNDLES_GQL",
     "SerializedDagInput",
     "SetVariable",
     "SetVariableInput",
     "SetVariableSetVariable",
     "SourceInput",
+    "StopProcessor",
+    "StopProcessorStopProcessor",
     "SyncBundles",
     "SyncBundlesInput",
     "SyncBundlesSyncBundles",

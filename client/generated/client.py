@@ -17,6 +17,7 @@ from .dag_warnings import DagWarnings
 from .dags import Dags
 from .deactivate_stale_dags import DeactivateStaleDags
 from .delete_variable import DeleteVariable
+from .drop_callback import DropCallback
 from .enums import DagOrder, FileOrder, FileStatus, PendingCallbackState
 from .files import Files
 from .gql_base_client import GqlBaseClient, Operation
@@ -38,6 +39,8 @@ from .input_types import (
     SyncBundlesInput,
     UnchangedResultsInput,
 )
+from .node import Node
+from .nodes import Nodes
 from .operations import (
     ACKNOWLEDGE_CALLBACKS_GQL,
     BUNDLE_STATES_GQL,
@@ -50,9 +53,12 @@ from .operations import (
     DAGS_GQL,
     DEACTIVATE_STALE_DAGS_GQL,
     DELETE_VARIABLE_GQL,
+    DROP_CALLBACK_GQL,
     FILES_GQL,
     HEARTBEAT_GQL,
     IMPORT_ERRORS_GQL,
+    NODE_GQL,
+    NODES_GQL,
     OPERATOR_BUNDLES_GQL,
     OPERATOR_FAILING_FILES_GQL,
     OPERATOR_PENDING_CALLBACKS_GQL,
@@ -71,7 +77,9 @@ from .operations import (
     RELEASE_PARSE_REQUESTS_GQL,
     RENEW_CLAIMS_GQL,
     REQUEST_PARSE_GQL,
+    RETRY_CALLBACK_GQL,
     SET_VARIABLE_GQL,
+    STOP_PROCESSOR_GQL,
     SYNC_BUNDLES_GQL,
     TASK_INSTANCE_COUNT_GQL,
     TASK_STATES_GQL,
@@ -102,7 +110,9 @@ from .release_callbacks import ReleaseCallbacks
 from .release_parse_requests import ReleaseParseRequests
 from .renew_claims import RenewClaims
 from .request_parse import RequestParse
+from .retry_callback import RetryCallback
 from .set_variable import SetVariable
+from .stop_processor import StopProcessor
 from .sync_bundles import SyncBundles
 from .task_instance_count import TaskInstanceCount
 from .task_states import TaskStates
@@ -380,6 +390,39 @@ class Client(GqlBaseClient):
             result_type=RequestParse,
         )
 
+    def retry_callback(self, id: str) -> Operation[RetryCallback]:
+        """Let processors try a parked callback again, as if it had never been handed out. Sent again, it is accepted again and changes nothing. Refused with `NOT_PERMITTED`, `NOT_FOUND` (it has run, was dropped, or its bundle is not granted), `NOT_PARKED` or `INVALID_DOCUMENT` (it was parked because it cannot be read, and still cannot). Needs an operator token with the permission `manage-callbacks`."""
+        variables: dict[str, object] = {"id": id}
+        return Operation(
+            self,
+            query=RETRY_CALLBACK_GQL,
+            operation_name="RetryCallback",
+            variables=variables,
+            result_type=RetryCallback,
+        )
+
+    def drop_callback(self, id: str) -> Operation[DropCallback]:
+        """Delete a parked callback: it never runs. Sent again, it is accepted again. Refused with `NOT_PERMITTED`, `NOT_FOUND` (it has run, or its bundle is not granted) or `NOT_PARKED`. Needs an operator token with the permission `manage-callbacks`."""
+        variables: dict[str, object] = {"id": id}
+        return Operation(
+            self,
+            query=DROP_CALLBACK_GQL,
+            operation_name="DropCallback",
+            variables=variables,
+            result_type=DropCallback,
+        )
+
+    def stop_processor(self, job_id: int) -> Operation[StopProcessor]:
+        """Ask a processor to end: its Job becomes `RESTARTING`, its next heartbeat is refused, and it ends by itself within seconds. What it had claimed goes to others, what it had not delivered is parsed again. Its supervisor, if it has one, starts another. A processor that has ended is no error. Refused with `NOT_PERMITTED`, `NOT_FOUND` or `BUNDLE_NOT_GRANTED` (it parses a bundle that the token does not grant). Needs an operator token with the permission `stop-processors`."""
+        variables: dict[str, object] = {"jobId": job_id}
+        return Operation(
+            self,
+            query=STOP_PROCESSOR_GQL,
+            operation_name="StopProcessor",
+            variables=variables,
+            result_type=StopProcessor,
+        )
+
     def claim_parse_requests(self, input: ClaimInput) -> Operation[ClaimParseRequests]:
         """Take priority parse requests of the bundles that this processor registered for and its token grants. They leave Airflow's table in the same transaction, and end when the result of that parse is recorded with their lease ids. Needs a job token."""
         variables: dict[str, object] = {"input": input}
@@ -611,6 +654,28 @@ class Client(GqlBaseClient):
             operation_name="PendingCallbacks",
             variables=variables,
             result_type=PendingCallbacks,
+        )
+
+    def node(self, id: str) -> Operation[Node]:
+        """The item with this id, as it is now; null when it is gone, or of a bundle that the token does not grant. Needs an operator token."""
+        variables: dict[str, object] = {"id": id}
+        return Operation(
+            self,
+            query=NODE_GQL,
+            operation_name="Node",
+            variables=variables,
+            result_type=Node,
+        )
+
+    def nodes(self, ids: list[str]) -> Operation[Nodes]:
+        """The items with these ids, as they are now, in the order of the ids; null for each that is gone, or of a bundle that the token does not grant. Needs an operator token."""
+        variables: dict[str, object] = {"ids": ids}
+        return Operation(
+            self,
+            query=NODES_GQL,
+            operation_name="Nodes",
+            variables=variables,
+            result_type=Nodes,
         )
 
     def previous_dag_run(

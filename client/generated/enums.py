@@ -102,6 +102,7 @@ class RefusalReason(str, Enum):
     LEASE_LOST = "LEASE_LOST"
     NOT_FOUND = "NOT_FOUND"
     NOT_PERMITTED = "NOT_PERMITTED"
+    NOT_PARKED = "NOT_PARKED"
     UNKNOWN = "UNKNOWN"
 
     @classmethod

@@ -13,9 +13,12 @@ __all__ = [
     "DAG_WARNINGS_GQL",
     "DEACTIVATE_STALE_DAGS_GQL",
     "DELETE_VARIABLE_GQL",
+    "DROP_CALLBACK_GQL",
     "FILES_GQL",
     "HEARTBEAT_GQL",
     "IMPORT_ERRORS_GQL",
+    "NODES_GQL",
+    "NODE_GQL",
     "OPERATOR_BUNDLES_GQL",
     "OPERATOR_FAILING_FILES_GQL",
     "OPERATOR_PENDING_CALLBACKS_GQL",
@@ -34,7 +37,9 @@ __all__ = [
     "RELEASE_PARSE_REQUESTS_GQL",
     "RENEW_CLAIMS_GQL",
     "REQUEST_PARSE_GQL",
+    "RETRY_CALLBACK_GQL",
     "SET_VARIABLE_GQL",
+    "STOP_PROCESSOR_GQL",
     "SYNC_BUNDLES_GQL",
     "TASK_INSTANCE_COUNT_GQL",
     "TASK_STATES_GQL",
@@ -356,6 +361,36 @@ mutation RequestParse($bundle: String!, $relativeFilelocs: [String!]) {
 }
 """
 
+RETRY_CALLBACK_GQL = """
+mutation RetryCallback($id: ID!) {
+  retryCallback(id: $id) {
+    status
+    reason
+    message
+  }
+}
+"""
+
+DROP_CALLBACK_GQL = """
+mutation DropCallback($id: ID!) {
+  dropCallback(id: $id) {
+    status
+    reason
+    message
+  }
+}
+"""
+
+STOP_PROCESSOR_GQL = """
+mutation StopProcessor($jobId: Int!) {
+  stopProcessor(jobId: $jobId) {
+    status
+    reason
+    message
+  }
+}
+"""
+
 CLAIM_PARSE_REQUESTS_GQL = """
 mutation ClaimParseRequests($input: ClaimInput!) {
   claimParseRequests(input: $input) {
@@ -630,6 +665,24 @@ query PendingCallbacks($first: Int!, $after: String, $bundle: String, $state: Pe
       endCursor
     }
     totalCount
+  }
+}
+"""
+
+NODE_GQL = """
+query Node($id: ID!) {
+  node(id: $id) {
+    __typename
+    id
+  }
+}
+"""
+
+NODES_GQL = """
+query Nodes($ids: [ID!]!) {
+  nodes(ids: $ids) {
+    __typename
+    id
   }
 }
 """
