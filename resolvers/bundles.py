@@ -126,13 +126,6 @@ def require_writable(session: Session, principal: Principal, bundle_name: str) -
         raise refusal
 
 
-def writable(session: Session, principal: Principal, names: Collection[str]) -> set[str]:
-    """Those of ``names`` that the caller may write and that somebody writes now."""
-    ordered = sorted(names)
-    refusals = _refusals(session, principal, ordered)
-    return {name for name, refusal in zip(ordered, refusals, strict=True) if refusal is None}
-
-
 def states(session: Session, principal: Principal, names: Collection[str]) -> list[BundleState]:
     """State of those of ``names`` that are known and granted, by name."""
     granted = {name for name in names if principal.grants_bundle(name)}

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow.models.dagrun import DagRun
+from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
 from sqlalchemy import and_, column, func, select, values
 from sqlalchemy.orm import aliased, load_only
@@ -32,34 +33,56 @@ _COLUMNS = load_only(
 )
 
 
-def read(session: Session, partitioned: Mapping[str, bool]) -> dict[str, DagRun]:
-    """The latest automated run of each DAG that has one.
+def read(session: Session, partitioned: Mapping[str, bool]) -> tuple[dict[str, DagRun], dict[str, int]]:
+    """The latest automated run of each DAG that has one, and how many runs of each are active, backfills apart.
 
     :param partitioned: by DAG id, whether its timetable is
     """
-    runs: list[DagRun] = []
+    runs: dict[str, DagRun] = {}
+    counts: dict[str, int] = {}
     for some in chunks([dag_id for dag_id, is_partitioned in partitioned.items() if not is_partitioned]):
         asked = _asked(some)
-        runs += session.scalars(select(DagRun).join(asked, _is_latest(asked.c.dag_id)).options(_COLUMNS))
+        rows: Any = session.execute(
+            select(asked.c.dag_id, _active(asked.c.dag_id), DagRun)
+            .outerjoin_from(asked, DagRun, _is_latest(asked.c.dag_id))
+            .options(_COLUMNS)
+        )
+        for dag_id, count, run in rows:
+            counts[dag_id] = count
+            if run is not None:
+                runs[dag_id] = run
     for some in chunks([dag_id for dag_id, is_partitioned in partitioned.items() if is_partitioned]):
         # In one statement PostgreSQL would read the whole table, to join it with what takes long to compute.
         asked = _asked(some)
-        ids = session.scalars(select(_latest_partition(asked.c.dag_id)).select_from(asked)).all()
-        runs += session.scalars(select(DagRun).where(DagRun.id.in_(ids)).options(_COLUMNS))
-    return {run.dag_id: run for run in runs}
-
-
-def count_active(session: Session, dag_ids: Collection[str]) -> dict[str, int]:
-    """How many runs of each DAG are active, backfills apart; DAGs without one are left out."""
-    counts: dict[str, int] = {}
-    for some in chunks(sorted(dag_ids)):
-        counts.update(DagRun.active_runs_of_dags(dag_ids=some, exclude_backfill=True, session=session))
-    return counts
+        found = session.execute(select(asked.c.dag_id, _active(asked.c.dag_id), _latest_partition(asked.c.dag_id)))
+        ids: list[int] = []
+        for dag_id, count, run_id in found:
+            counts[dag_id] = count
+            ids.append(run_id)
+        latest = session.scalars(select(DagRun).where(DagRun.id.in_(ids)).options(_COLUMNS))
+        runs.update((run.dag_id, run) for run in latest)
+    return runs, counts
 
 
 def _asked(dag_ids: Collection[str]) -> CTE:
     # A CTE, because SQLite names the columns of such a list nowhere else.
     return values(column("dag_id", DagRun.dag_id.type)).data([(dag_id,) for dag_id in dag_ids]).cte("asked")
+
+
+def _active(dag_id: ColumnElement[Any]) -> ScalarSelect[int]:
+    """As ``DagRun.active_runs_of_dags``, without backfills."""
+    run = aliased(DagRun)
+    return (
+        select(func.count())
+        .select_from(run)
+        .where(
+            run.dag_id == dag_id,
+            run.state.in_((DagRunState.RUNNING, DagRunState.QUEUED)),
+            run.run_type != DagRunType.BACKFILL_JOB,
+        )
+        .correlate(dag_id.table)
+        .scalar_subquery()
+    )
 
 
 def _is_latest(dag_id: ColumnElement[Any]) -> ColumnElement[bool]:

@@ -126,8 +126,8 @@ def next_runs(
     schedulable = {
         dag_id: schedule.timetable for dag_id, schedule in schedules.items() if schedule.timetable.can_be_scheduled
     }
-    latest = latest_runs.read(session, {dag_id: timetable.partitioned for dag_id, timetable in schedulable.items()})
-    active = latest_runs.count_active(session, schedulable)
+    partitioned = {dag_id: timetable.partitioned for dag_id, timetable in schedulable.items()}
+    latest, active = latest_runs.read(session, partitioned)
     return {
         dag_id: _next_run(dag_id, schedule, latest.get(dag_id), active.get(dag_id, 0) >= max_active_runs[dag_id])
         for dag_id, schedule in schedules.items()

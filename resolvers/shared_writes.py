@@ -127,8 +127,8 @@ def _shared_update_dags(
 
 def _run_infos(dags: Mapping[str, LazyDeserializedDAG], session: Session) -> dict[str, Any]:
     schedulable = {dag_id: dag.timetable for dag_id, dag in dags.items() if dag.timetable.can_be_scheduled}
-    runs = latest_runs.read(session, {dag_id: timetable.partitioned for dag_id, timetable in schedulable.items()})
-    active = latest_runs.count_active(session, schedulable)
+    partitioned = {dag_id: timetable.partitioned for dag_id, timetable in schedulable.items()}
+    runs, active = latest_runs.read(session, partitioned)
     return {dag_id: _RunInfo(runs.get(dag_id), active.get(dag_id, 0)) for dag_id in dags}
 
 

@@ -20,11 +20,12 @@ from airflow.configuration import conf
 from airflow.listeners.listener import get_listener_manager
 from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
+from airflow.models.dagbundle import DagBundleModel
 from airflow.models.errors import ParseImportError
-from sqlalchemy import or_, select, tuple_, update
+from sqlalchemy import and_, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from . import bundles, claims, documents, imprints, jobs, ledger, schedules, source_code, written_rows
+from . import claims, documents, imprints, jobs, ledger, schedules, source_code, written_rows
 from .bulk_update import bulk_update
 from .claims import ClaimKind
 from .counted_results import count_unchanged
@@ -131,11 +132,21 @@ def _is_possible(principal: Principal, result: UnchangedResult) -> bool:
 def _record(session: Session, principal: Principal, results: Sequence[UnchangedResult]) -> tuple[set[str], datetime]:
     """Ids of the attempts that are recorded, and when."""
     # The next DAG to be stored, whichever it is, removes these watchers, and no row of its own tells.
-    watchers_are_left = jobs.ask_while_running(session, principal, written_rows.orphaned_watchers())
+    rows = jobs.read_while_running(
+        session,
+        principal,
+        written_rows.orphaned_watchers().label("watchers_are_left"),
+        DagBundleModel.name,
+        beside=(
+            DagBundleModel,
+            and_(DagBundleModel.name.in_({result.bundle_name for result in results}), DagBundleModel.active.is_(True)),
+        ),
+    )
+    watchers_are_left = bool(rows[0].watchers_are_left)
     job_id = principal.job_id
     assert job_id is not None  # its Job runs
     at = utcnow()
-    writable = bundles.writable(session, principal, {result.bundle_name for result in results})
+    writable = {row.name for row in rows}
     by_file = {result.file: result for result in results if result.bundle_name in writable}
     entries = ledger.entries(session, by_file)
     recorded = {

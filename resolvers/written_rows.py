@@ -7,7 +7,7 @@ if none of it has changed since, neither would anything when the same result is 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -36,6 +36,7 @@ from sqlalchemy import (
     JSON,
     Table,
     Text,
+    and_,
     bindparam,
     cast,
     exists,
@@ -140,20 +141,24 @@ def read(
     session: Session, dag_ids: Collection[str], aliases: Collection[str], files: Collection[FileKey]
 ) -> WrittenRows:
     """Read the rows of these DAGs, which are locked until the transaction ends, asset aliases and files."""
-    errors: dict[FileKey, list[str]] = defaultdict(list)
-    for bundle_name, path, stacktrace in _import_errors(session, files):
-        errors[bundle_name, path].append(stacktrace)
-    if not dag_ids:
-        return WrittenRows({}, {}, dict(errors))
+    if not files:
+        return WrittenRows({}, {}, {})
     these = {"dag_ids": sorted(dag_ids)}
-    dags = session.execute(with_row_locks(_dags(), session, of=_DAG), these).all()
-    versions = {row.dag_id: row for row in session.execute(_versions(), these)}
+    dags = session.execute(with_row_locks(_dags(), session, of=_DAG), these).all() if dag_ids else []
     others: dict[str, list[Fact]] = defaultdict(list)
     asset_ids: dict[str, set[int]] = defaultdict(set)
-    for table, dag_id, *values in map(tuple, session.execute(_others(), these)):
-        others[dag_id].append((table, *values))
-        if table in _OF_ASSET:
-            asset_ids[dag_id].add(int(values[0]))
+    found_aliases: dict[str, Fact] = {}
+    errors: dict[FileKey, list[str]] = defaultdict(list)
+    everything = {**these, "aliases": sorted(aliases), "files": sorted(files)}
+    for table, key, *values in map(tuple, session.execute(_others(), everything)):
+        if table == ParseImportError.__tablename__:
+            errors[key, values[0]].append(values[1])
+        elif table == AssetAliasModel.__tablename__:
+            found_aliases[key] = (key, *values)
+        else:
+            others[key].append((table, *values))
+            if table in _OF_ASSET:
+                asset_ids[key].add(int(values[0]))
     assets, active = _assets(session, set().union(*asset_ids.values()))
     return WrittenRows(
         {
@@ -161,18 +166,18 @@ def read(
                 dag=tuple(row[: len(_STABLE)]),
                 bundle_version=row.bundle_version,
                 max_active_runs=row.max_active_runs,
-                next_run=NextRun(*row[len(_STABLE) :]),
-                version=_version(versions[row.dag_id]),
-                document_updated_at=versions[row.dag_id].last_updated,
+                next_run=NextRun(*row[len(_STABLE) : len(_STABLE) + len(NextRun._fields)]),
+                version=_version(row),
+                document_updated_at=row.document_updated_at,
                 others=sorted(others[row.dag_id], key=repr),
                 asset_ids=asset_ids[row.dag_id],
                 assets=[fact for asset_id in sorted(asset_ids[row.dag_id]) for fact in assets[asset_id]],
                 assets_are_active=active >= asset_ids[row.dag_id],
             )
             for row in dags
-            if row.dag_id in versions
+            if row.version_id is not None
         },
-        _aliases(session, aliases),
+        found_aliases,
         dict(errors),
     )
 
@@ -197,20 +202,16 @@ _DAG_IDS = bindparam("dag_ids", expanding=True)
 
 @cache
 def _dags() -> Any:
-    recomputed = [_DAG.c[name] for name in NextRun._fields]
-    return select(*_STABLE, *recomputed).where(_DAG.c.dag_id.in_(_DAG_IDS)).order_by(_DAG.c.dag_id)
-
-
-@cache
-def _versions() -> Any:
-    """Through the index on (dag_id, version_number), and to documents and code by their version: neither has one on
-    ``dag_id`` (``SerializedDagModel._prefetch_dag_write_metadata`` and ``DagCode.get_latest_dagcode`` read by it).
+    """Rows of DAGs, each with its latest version: through the index on (dag_id, version_number), and to documents and
+    code by their version, as neither has one on ``dag_id`` (``SerializedDagModel._prefetch_dag_write_metadata`` and
+    ``DagCode.get_latest_dagcode`` read by it).
     """
+    recomputed = [_DAG.c[name] for name in NextRun._fields]
     of_same_dag = aliased(DagVersion)
     newest = (
         select(func.max(of_same_dag.version_number))
-        .where(of_same_dag.dag_id == DagVersion.dag_id)
-        .correlate(DagVersion)
+        .where(of_same_dag.dag_id == _DAG.c.dag_id)
+        .correlate(_DAG)
         .scalar_subquery()
     )
     other, other_code = aliased(DagVersion), aliased(DagCode)
@@ -222,27 +223,31 @@ def _versions() -> Any:
     )
     return (
         select(
-            DagVersion.dag_id,
-            DagVersion.id,
-            DagVersion.bundle_name,
-            DagVersion.bundle_version,
+            *_STABLE,
+            *recomputed,
+            DagVersion.id.label("version_id"),
+            DagVersion.bundle_name.label("version_bundle_name"),
+            DagVersion.bundle_version.label("version_bundle_version"),
             DagVersion.version_data,
             SerializedDagModel.dag_hash,
-            SerializedDagModel.last_updated,
+            SerializedDagModel.last_updated.label("document_updated_at"),
             DagCode.source_code_hash,
             has_later_code.label("has_later_code"),
         )
+        .select_from(_DAG)
+        .outerjoin(DagVersion, and_(DagVersion.dag_id == _DAG.c.dag_id, DagVersion.version_number == newest))
         .outerjoin(SerializedDagModel, SerializedDagModel.dag_version_id == DagVersion.id)
         .outerjoin(DagCode, DagCode.dag_version_id == DagVersion.id)
-        .where(DagVersion.dag_id.in_(_DAG_IDS), DagVersion.version_number == newest)
+        .where(_DAG.c.dag_id.in_(_DAG_IDS))
+        .order_by(_DAG.c.dag_id)
     )
 
 
 def _version(row: Row[Any]) -> Version:
     return Version(
-        id=row.id,
-        bundle_name=row.bundle_name,
-        bundle_version=row.bundle_version,
+        id=row.version_id,
+        bundle_name=row.version_bundle_name,
+        bundle_version=row.version_bundle_version,
         version_data=row.version_data,
         dag_hash=row.dag_hash,
         source_hash=None if row.has_later_code else row.source_code_hash,
@@ -251,7 +256,9 @@ def _version(row: Row[Any]) -> Version:
 
 @cache
 def _others() -> Any:
-    """All tables in one statement; columns as text, filled up to one number of columns."""
+    """Rows of DAGs in other tables, asset aliases and import errors in one statement: the table, what the row belongs
+    to, then columns as text, filled up to one number of them.
+    """
     tables: list[Table] = [model.__table__ for model in _OF_DAG]  # pyright: ignore[reportAssignmentType]
     values = {
         table: sorted(
@@ -261,16 +268,28 @@ def _others() -> Any:
         for table in tables
     }
     width = max(map(len, values.values()))
+
+    def branch(table: Table, key: ColumnElement[Any], columns: Sequence[ColumnElement[Any]]) -> Any:
+        return select(
+            literal_column(f"'{table.name}'", Text),
+            key,
+            *(cast(column, Text) for column in columns),
+            *(cast(null(), Text) for _ in range(width - len(columns))),
+        )
+
+    alias: Table = AssetAliasModel.__table__  # pyright: ignore[reportAssignmentType]
+    error: Table = ParseImportError.__table__  # pyright: ignore[reportAssignmentType]
     return union_all(
         *(
-            select(
-                literal_column(f"'{table.name}'", Text),
-                table.c.dag_id,
-                *(cast(column, Text) for column in columns),
-                *(cast(null(), Text) for _ in range(width - len(columns))),
-            ).where(table.c.dag_id.in_(_DAG_IDS), *_owned(table))
+            branch(table, table.c.dag_id, columns).where(table.c.dag_id.in_(_DAG_IDS), *_owned(table))
             for table, columns in values.items()
-        )
+        ),
+        branch(alias, alias.c.name, [alias.c.id, alias.c.group]).where(
+            alias.c.name.in_(bindparam("aliases", expanding=True))
+        ),
+        branch(error, error.c.bundle_name, [error.c.filename, error.c.stacktrace]).where(
+            tuple_(error.c.bundle_name, error.c.filename).in_(bindparam("files", expanding=True))
+        ),
     )
 
 
@@ -283,14 +302,12 @@ def _assets(session: Session, asset_ids: Collection[int]) -> tuple[dict[int, lis
     if not asset_ids:
         return {}, set()
     these = {"asset_ids": sorted(asset_ids)}
-    facts: dict[int, list[Fact]] = {asset_id: [] for asset_id in asset_ids}
+    facts: dict[int, list[Fact]] = defaultdict(list)
     active: set[int] = set()
     for asset_id, is_active, *values in map(tuple, session.execute(_select_assets(), these)):
         facts[asset_id].append((asset_id, *values))
         if is_active:
             active.add(asset_id)
-    for asset_id, *values in map(tuple, session.execute(_select_watchers(), these)):
-        facts[asset_id].append(tuple(values))
     return facts, active
 
 
@@ -299,6 +316,7 @@ _ASSET_IDS = bindparam("asset_ids", expanding=True)
 
 @cache
 def _select_assets() -> Any:
+    """A row for each asset, or for each of its watchers."""
     is_active = exists().where(AssetActive.name == AssetModel.name, AssetActive.uri == AssetModel.uri)
     # Watchers are kept while a DAG that waits for the asset may run: ``_find_active_assets``.
     is_awaited = exists().where(
@@ -308,37 +326,11 @@ def _select_assets() -> Any:
         DagModel.is_paused == false(),
     )
     columns = (AssetModel.name, AssetModel.uri, AssetModel.group, cast(AssetModel.extra, Text))
-    return select(AssetModel.id, is_active, is_awaited, *columns).where(AssetModel.id.in_(_ASSET_IDS))
-
-
-@cache
-def _select_watchers() -> Any:
+    watcher = (AssetWatcherModel.name, Trigger.id, Trigger.classpath, Trigger.encrypted_kwargs)
     return (
-        select(
-            AssetWatcherModel.asset_id,
-            AssetWatcherModel.name,
-            Trigger.id,
-            Trigger.classpath,
-            Trigger.encrypted_kwargs,
-        )
-        .join(Trigger, Trigger.id == AssetWatcherModel.trigger_id)
-        .where(AssetWatcherModel.asset_id.in_(_ASSET_IDS))
+        select(AssetModel.id, is_active, is_awaited, *columns, *watcher)
+        .outerjoin(AssetWatcherModel, AssetWatcherModel.asset_id == AssetModel.id)
+        .outerjoin(Trigger, Trigger.id == AssetWatcherModel.trigger_id)
+        .where(AssetModel.id.in_(_ASSET_IDS))
         .order_by(AssetWatcherModel.name, Trigger.id)
     )
-
-
-def _aliases(session: Session, names: Collection[str]) -> dict[str, Fact]:
-    if not names:
-        return {}
-    rows = session.execute(
-        select(AssetAliasModel.name, AssetAliasModel.id, AssetAliasModel.group).where(AssetAliasModel.name.in_(names))
-    )
-    return {name: (name, alias_id, group) for name, alias_id, group in rows}
-
-
-def _import_errors(session: Session, files: Collection[FileKey]) -> Iterable[tuple[Any, ...]]:
-    if not files:
-        return []
-    columns = ParseImportError.bundle_name, ParseImportError.filename
-    rows = select(*columns, ParseImportError.stacktrace).where(tuple_(*columns).in_(files))
-    return map(tuple, session.execute(rows.order_by(ParseImportError.id)))
