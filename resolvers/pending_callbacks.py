@@ -29,7 +29,7 @@ from .principal import Principal
 from .tables import Claim
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from sqlalchemy import ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -75,6 +75,17 @@ class PendingCallbacks:
             has_next_page=len(merged) > request.first,
             has_previous_page=position is not None,
         )
+
+    def by_id(self, session: Session, ids: Collection[str]) -> dict[str, Row]:
+        """Those of ``ids`` that are in the list."""
+        known = [UUID(identifier) for identifier in ids if _is_uuid(identifier)]
+        rows: list[Row] = []
+        for source in self.sources:  # at most two
+            own_id = source.key[1]
+            bounds = known if isinstance(own_id.type, Uuid) else [str(identifier) for identifier in known]
+            found = session.execute(source.statement.where(own_id.in_(bounds))).mappings()
+            rows += [_described(dict(row)) for row in found]
+        return {row["callback_id"]: row for row in rows}
 
     def count(self, session: Session) -> int:
         counts = (
@@ -131,6 +142,13 @@ def _position(cursor: str) -> _Position:
         return created_at, rank, str(UUID(identifier))
     except ValueError:
         raise InvalidPage("after", "`after` is not a cursor of this list.") from None
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _ordered(

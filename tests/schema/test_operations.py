@@ -11,6 +11,7 @@ from graphql import FieldNode, OperationDefinitionNode, OperationType, build_sch
 ROOT = Path(__file__).parents[2]
 SCHEMA = build_schema((ROOT / "schema.graphql").read_text())
 DOCUMENTS = sorted((ROOT / "client" / "operations").glob("*.graphql"))
+SAVED_QUERIES = sorted((ROOT / "gateway" / "graphiql" / "queries").glob("*.graphql"))
 
 
 def operations(document: Path) -> list[OperationDefinitionNode]:
@@ -23,7 +24,7 @@ def root_field(operation: OperationDefinitionNode) -> str:
     return field.name.value
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *SAVED_QUERIES], ids=lambda path: path.stem)
 def test_a_document_fits_the_contract(document: Path) -> None:
     assert validate(SCHEMA, parse(document.read_text())) == []
 
