@@ -41,6 +41,7 @@ from .delete_variable import DeleteVariable, DeleteVariableDeleteVariable
 from .drop_callback import DropCallback, DropCallbackDropCallback
 from .enums import (
     AcknowledgedCallback,
+    BundleVersionState,
     DagOrder,
     FileOrder,
     FileStatus,
@@ -66,6 +67,8 @@ from .fragments import (
     FailingFileImportErrors,
     FileErrorText,
     ProcessorSummary,
+    VersionProgress,
+    VersionProgressFailing,
 )
 from .gql_base_client import GqlBaseClient
 from .heartbeat import Heartbeat, HeartbeatHeartbeat
@@ -121,6 +124,7 @@ from .operations import (
     OPERATOR_FAILING_FILES_GQL,
     OPERATOR_PENDING_CALLBACKS_GQL,
     OPERATOR_PROCESSORS_GQL,
+    OPERATOR_VERSION_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -173,6 +177,11 @@ from .operator_processors import (
     OperatorProcessorsProcessors,
     OperatorProcessorsProcessorsNodes,
     OperatorProcessorsProcessorsPageInfo,
+)
+from .operator_version import (
+    OperatorVersion,
+    OperatorVersionBundleVersion,
+    OperatorVersionNewest,
 )
 from .pending_callbacks import (
     PendingCallbacks,
@@ -264,6 +273,7 @@ __all__ = [
     "BundleStates",
     "BundleStatesBundleStates",
     "BundleSummary",
+    "BundleVersionState",
     "Bundles",
     "BundlesBundles",
     "BundlesBundlesNodes",
@@ -346,6 +356,7 @@ __all__ = [
     "OPERATOR_FAILING_FILES_GQL",
     "OPERATOR_PENDING_CALLBACKS_GQL",
     "OPERATOR_PROCESSORS_GQL",
+    "OPERATOR_VERSION_GQL",
     "OperatorBundles",
     "OperatorBundlesBundles",
     "OperatorBundlesBundlesNodes",
@@ -362,6 +373,9 @@ __all__ = [
     "OperatorProcessorsProcessors",
     "OperatorProcessorsProcessorsNodes",
     "OperatorProcessorsProcessorsPageInfo",
+    "OperatorVersion",
+    "OperatorVersionBundleVersion",
+    "OperatorVersionNewest",
     "OutcomeStatus",
     "PENDING_CALLBACKS_GQL",
     "PREVIOUS_DAG_RUN_GQL",
@@ -457,6 +471,8 @@ __all__ = [
     "VariableKeys",
     "VariableKeysVariableKeys",
     "VariableVariable",
+    "VersionProgress",
+    "VersionProgressFailing",
     "WAITING_WORK_GQL",
     "WaitingWork",
     "WaitingWorkWaitingWork",

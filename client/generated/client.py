@@ -63,6 +63,7 @@ from .operations import (
     OPERATOR_FAILING_FILES_GQL,
     OPERATOR_PENDING_CALLBACKS_GQL,
     OPERATOR_PROCESSORS_GQL,
+    OPERATOR_VERSION_GQL,
     PENDING_CALLBACKS_GQL,
     PREVIOUS_DAG_RUN_GQL,
     PREVIOUS_SUCCESSFUL_DAG_RUN_GQL,
@@ -96,6 +97,7 @@ from .operator_bundles import OperatorBundles
 from .operator_failing_files import OperatorFailingFiles
 from .operator_pending_callbacks import OperatorPendingCallbacks
 from .operator_processors import OperatorProcessors
+from .operator_version import OperatorVersion
 from .pending_callbacks import PendingCallbacks
 from .previous_dag_run import PreviousDagRun
 from .previous_successful_dag_run import PreviousSuccessfulDagRun
@@ -370,6 +372,18 @@ class Client(GqlBaseClient):
             operation_name="OperatorPendingCallbacks",
             variables=variables,
             result_type=OperatorPendingCallbacks,
+        )
+
+    def operator_version(
+        self, bundle: str, version: Union[Optional[str], UnsetType] = UNSET
+    ) -> Operation[OperatorVersion]:
+        variables: dict[str, object] = {"bundle": bundle, "version": version}
+        return Operation(
+            self,
+            query=OPERATOR_VERSION_GQL,
+            operation_name="OperatorVersion",
+            variables=variables,
+            result_type=OperatorVersion,
         )
 
     def request_parse(

@@ -9,6 +9,17 @@ class AcknowledgedCallback(str, Enum):
     RAISED = "RAISED"
 
 
+class BundleVersionState(str, Enum):
+    IN_PROGRESS = "IN_PROGRESS"
+    COMPLETE = "COMPLETE"
+    OVERTAKEN = "OVERTAKEN"
+    UNKNOWN = "UNKNOWN"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "BundleVersionState":
+        return cls.UNKNOWN
+
+
 class DagOrder(str, Enum):
     DAG_ID = "DAG_ID"
     PATH = "PATH"

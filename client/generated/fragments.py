@@ -7,7 +7,13 @@ from typing import Optional
 from pydantic import Field
 
 from .base_model import BaseModel
-from .enums import FileStatus, JobState, PendingCallbackState, RefusalReason
+from .enums import (
+    BundleVersionState,
+    FileStatus,
+    JobState,
+    PendingCallbackState,
+    RefusalReason,
+)
 
 
 class BundleSummary(BaseModel):
@@ -121,8 +127,46 @@ class ProcessorSummary(BaseModel):
     )
 
 
+class VersionProgress(BaseModel):
+    bundle_name: str = Field(
+        validation_alias="bundleName", serialization_alias="bundleName"
+    )
+    version: str
+    state: BundleVersionState
+    is_current: bool = Field(
+        validation_alias="isCurrent", serialization_alias="isCurrent"
+    )
+    first_seen_at: datetime = Field(
+        validation_alias="firstSeenAt", serialization_alias="firstSeenAt"
+    )
+    completed_at: Optional[datetime] = Field(
+        validation_alias="completedAt", serialization_alias="completedAt"
+    )
+    file_count: int = Field(
+        validation_alias="fileCount", serialization_alias="fileCount"
+    )
+    stored_count: int = Field(
+        validation_alias="storedCount", serialization_alias="storedCount"
+    )
+    failed_count: int = Field(
+        validation_alias="failedCount", serialization_alias="failedCount"
+    )
+    import_error_count: int = Field(
+        validation_alias="importErrorCount", serialization_alias="importErrorCount"
+    )
+    waiting_files: list[str] = Field(
+        validation_alias="waitingFiles", serialization_alias="waitingFiles"
+    )
+    failing: list["VersionProgressFailing"]
+
+
+class VersionProgressFailing(FailingFile):
+    pass
+
+
 BundleSummary.model_rebuild()
 CallbackSummary.model_rebuild()
 FileErrorText.model_rebuild()
 FailingFile.model_rebuild()
 ProcessorSummary.model_rebuild()
+VersionProgress.model_rebuild()

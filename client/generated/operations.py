@@ -23,6 +23,7 @@ __all__ = [
     "OPERATOR_FAILING_FILES_GQL",
     "OPERATOR_PENDING_CALLBACKS_GQL",
     "OPERATOR_PROCESSORS_GQL",
+    "OPERATOR_VERSION_GQL",
     "PENDING_CALLBACKS_GQL",
     "PREVIOUS_DAG_RUN_GQL",
     "PREVIOUS_SUCCESSFUL_DAG_RUN_GQL",
@@ -345,6 +346,57 @@ fragment CallbackSummary on PendingCallback {
   age
   attempts
   message
+}
+"""
+
+OPERATOR_VERSION_GQL = """
+query OperatorVersion($bundle: String!, $version: String) {
+  bundleVersion(bundle: $bundle, version: $version) {
+    ...VersionProgress
+  }
+  newest: bundleVersion(bundle: $bundle) {
+    version
+  }
+}
+
+fragment FailingFile on ParsedFile {
+  id
+  bundleName
+  relativeFileloc
+  status
+  reason
+  message
+  lastParsedAt
+  lastStoredAt
+  parseDuration
+  bundleVersion
+  importErrorCount
+  importErrors {
+    ...FileErrorText
+  }
+}
+
+fragment FileErrorText on ImportError {
+  relativeFileloc
+  timestamp
+  stacktrace
+}
+
+fragment VersionProgress on BundleVersion {
+  bundleName
+  version
+  state
+  isCurrent
+  firstSeenAt
+  completedAt
+  fileCount
+  storedCount
+  failedCount
+  importErrorCount
+  waitingFiles(first: 20)
+  failing(first: 100) {
+    ...FailingFile
+  }
 }
 """
 
