@@ -13,7 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 
 from ..schema.root import build_schema
 from . import settings
@@ -21,6 +21,7 @@ from .authentication import TokenAuthentication, refuse_authentication
 from .body_limit import BodyLimit
 from .compressed_body import CompressedBody
 from .errors import ErrorCode, RequestRefused, refusal_response
+from .execution import Execution
 from .graphiql_page import GraphiQLAssets
 from .graphql_view import GraphQLView
 from .limits import EXTENSIONS
@@ -28,6 +29,8 @@ from .login import Login, logout, session
 from .metrics_page import MetricsPage
 from .readiness import READY, readiness
 from .request_log import RequestLog
+from .subscribers import SubscriberLimits, Subscribers
+from .subscription_socket import SubscriptionSocket
 from .tokens import TokenMinter, TokenVerifier
 
 if TYPE_CHECKING:
@@ -46,18 +49,22 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
     """
     minter = TokenMinter()
     max_bytes = settings.MAX_BODY_BYTES.read()
-    view = GraphQLView(
+    execution = Execution(
         schema or build_schema(EXTENSIONS),
         mint_job_token=partial(minter.mint_job_token, settings.JOB_TOKEN_LIFETIME.read()),
         threads=operation_threads(),
-        max_operations=settings.MAX_BATCH_OPERATIONS.read(),
     )
+    subscribers = Subscribers(SubscriberLimits.configured())
+    view = GraphQLView(execution, subscribers, max_operations=settings.MAX_BATCH_OPERATIONS.read())
     verifier = TokenVerifier(minter)
 
+    authentication = TokenAuthentication(verifier)
+
     def authenticated(app: ASGIApp) -> ASGIApp:
-        return AuthenticationMiddleware(app, TokenAuthentication(verifier), refuse_authentication)
+        return AuthenticationMiddleware(app, authentication, refuse_authentication)
 
     graphql = authenticated(view)
+    socket = SubscriptionSocket(execution, authentication, subscribers)
     metrics_open = settings.METRICS_OPEN.read()
     metrics_page = MetricsPage(is_open=metrics_open)
     return Starlette(
@@ -65,6 +72,8 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
             # Twice, because a redirect to the other spelling would lose a POST's body.
             Route("/graphql", graphql),
             Route("/graphql/", graphql),
+            WebSocketRoute("/graphql", socket),
+            WebSocketRoute("/graphql/", socket),
             Mount("/graphql/assets", GraphiQLAssets()),
             Route("/login", Login(minter, verifier)),
             Route("/logout", logout, methods=["POST"]),

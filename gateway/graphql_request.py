@@ -16,6 +16,7 @@ from .errors import ErrorCode, RequestRefused
 
 RESPONSE_JSON = "application/graphql-response+json"
 JSON = "application/json"
+EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ def wants_page(request: Request) -> bool:
 
 
 def accepted_media_type(request: Request) -> str:
-    """The media type to answer in: what the caller likes best of the two that GraphQL over HTTP has.
+    """The media type to answer in: what the caller likes best of the two that GraphQL over HTTP has, and of streams.
+
+    Only who says so in as many words gets a stream.
 
     :raises RequestRefused: it likes neither
     """
@@ -47,11 +50,13 @@ def accepted_media_type(request: Request) -> str:
     best, best_quality = "", 0.0
     for media_type, quality in _accepted(request):
         offered = JSON if media_type in ("*/*", "application/*") else media_type
-        if offered in (JSON, RESPONSE_JSON) and quality > best_quality:
+        if offered in (JSON, RESPONSE_JSON, EVENT_STREAM) and quality > best_quality:
             best, best_quality = offered, quality
     if not best:
         raise RequestRefused(
-            406, ErrorCode.NOT_ACCEPTABLE, f"The answer is {RESPONSE_JSON} or {JSON}; accept one of them."
+            406,
+            ErrorCode.NOT_ACCEPTABLE,
+            f"The answer is {RESPONSE_JSON}, {JSON} or {EVENT_STREAM}; accept one of them.",
         )
     return best
 
@@ -68,10 +73,10 @@ def operations_of_get(request: Request) -> GraphQLRequest:
     }
     for name in ("variables", "extensions"):
         if parameters.get(name):
-            parameters[name] = _decoded(parameters[name].encode())
+            parameters[name] = decoded_json(parameters[name].encode())
         else:
             parameters.pop(name, None)
-    return _operation(parameters)
+    return operation_of(parameters)
 
 
 async def operations_of_post(request: Request, max_operations: int) -> tuple[list[GraphQLRequest], bool]:
@@ -86,13 +91,13 @@ async def operations_of_post(request: Request, max_operations: int) -> tuple[lis
     if charset not in ("", "utf-8", "utf8"):
         raise RequestRefused(415, ErrorCode.UNSUPPORTED_MEDIA_TYPE, "The body must be UTF-8.", {"Accept-Post": JSON})
     # Not in a thread: decoding holds the interpreter's lock until it is done, wherever it runs.
-    decoded = _decoded(await request.body())
+    decoded = decoded_json(await request.body())
     if not isinstance(decoded, list):
-        return [_operation(decoded)], False
+        return [operation_of(decoded)], False
     items = cast("list[object]", decoded)
     if not 1 <= len(items) <= max_operations:
         raise _bad_request(f"An array must hold 1 to {max_operations} operations; this one holds {len(items)}.")
-    return [_operation(item, f" (operation {index} of the array)") for index, item in enumerate(items)], True
+    return [operation_of(item, f" (operation {index} of the array)") for index, item in enumerate(items)], True
 
 
 def _accepted(request: Request) -> list[tuple[str, float]]:
@@ -112,11 +117,15 @@ def _accepted(request: Request) -> list[tuple[str, float]]:
     return accepted
 
 
-def _decoded(body: bytes) -> object:
-    """NaN and Infinity pass here: a parse result that holds them is refused by itself, not with its whole request.
+def decoded_json(body: bytes) -> object:
+    """What the JSON of a request says.
+
+    NaN and Infinity pass here: a parse result that holds them is refused by itself, not with its whole request.
 
     Whole numbers of more than 64 bits stay whole numbers, for the same reason: msgspec keeps them, while orjson 3 makes
     floats of them, which nobody could tell from numbers that are good.
+
+    :raises RequestRefused: it is not JSON
     """
     with _collector_paused():
         try:
@@ -153,7 +162,11 @@ def _decoded_leniently(body: bytes) -> object:
         raise _bad_request(f"The request is not JSON: {error}") from None
 
 
-def _operation(decoded: object, where: str = "") -> GraphQLRequest:
+def operation_of(decoded: object, where: str = "") -> GraphQLRequest:
+    """The operation that decoded JSON holds.
+
+    :raises RequestRefused: it holds none, or one that is malformed
+    """
     if not isinstance(decoded, dict):
         raise _bad_request(f"An operation must be a JSON object{where}.")
     parameters = cast("dict[str, Any]", decoded)

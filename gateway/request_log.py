@@ -1,4 +1,4 @@
-"""One id and one log line for each HTTP request.
+"""One id and one log line for each HTTP request, and for each WebSocket when it ends.
 
 The id comes from the caller's ``X-Request-ID`` when that is a plain word, else it is made here; it is in every log line
 that the request causes (Airflow's logging shows structlog's context variables) and in the answer's ``X-Request-ID``.
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 _PLAIN_WORD = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROBES = frozenset({"/health", "/ready"})
+_STARTS = frozenset({"http.response.start", "websocket.accept", "websocket.http.response.start"})
 _PLACES = frozenset({"", "assets", "graphql", "health", "login", "logout", "metrics", "ready", "session"})
 """First parts of the paths that there are; anybody can invent others."""
 
@@ -37,7 +38,7 @@ class RequestLog:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
@@ -48,8 +49,8 @@ class RequestLog:
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
+            if message["type"] in _STARTS:
+                status = message.get("status", 101)
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
@@ -61,7 +62,7 @@ class RequestLog:
                 logger.log(
                     logging.DEBUG if scope["path"] in _PROBES and status < 400 else logging.INFO,
                     "%s %s %s in %.1f ms, request %s",
-                    scope["method"],
+                    scope.get("method", "WEBSOCKET"),
                     scope["path"],
                     status or "unanswered",
                     (time.perf_counter() - started) * 1000,

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import signal
 import ssl
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from airflow.exceptions import AirflowConfigException
 
+from ..resolvers import metrics
 from ..resolvers.database import airflow_engine
 from . import settings
 from .app import create_app
+from .level_reports import LevelReports
+from .metrics_page import MULTIPROCESS_DIRECTORY
 from .tokens import KeysMisconfigured, TokenMinter, TokenVerifier
 
 if TYPE_CHECKING:
@@ -43,6 +48,11 @@ def run(argv: Sequence[str]) -> int:
     # uvicorn raises the signal that ended it once more. Taken as an exit, it lets Airflow close its connections, and
     # SQLite with the last of them its write-ahead log.
     signal.signal(signal.SIGTERM, _exit)
+    if arguments.workers > 1 and MULTIPROCESS_DIRECTORY not in os.environ:
+        with TemporaryDirectory(prefix="parsegate-metrics-") as directory:
+            os.environ[MULTIPROCESS_DIRECTORY] = directory
+            uvicorn.run("parsegate.gateway.server:served_app", **uvicorn_options(arguments))
+        return 0
     uvicorn.run("parsegate.gateway.server:served_app", **uvicorn_options(arguments))
     return 0
 
@@ -54,6 +64,8 @@ def served_app() -> Starlette:
     every full collection stops all threads until it has seen them.
     """
     app = create_app()
+    if metrics.tell_airflow():
+        LevelReports().start()
     gc.collect()
     gc.freeze()
     return app
@@ -79,7 +91,11 @@ def uvicorn_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "timeout_keep_alive": KEEP_ALIVE,
         "timeout_graceful_shutdown": GRACE,
         "lifespan": "off",
-        "ws": "none",
+        "http": "parsegate.gateway.http_protocol:HttpProtocol",
+        "ws": "websockets-sansio",
+        "ws_max_size": settings.MAX_MESSAGE_BYTES.read(),
+        # For the reason that answers are not compressed for, see app.py; and a few bytes could inflate to millions.
+        "ws_per_message_deflate": False,
     }
     if arguments.ssl_certfile is not None:
         options |= {"ssl_certfile": str(arguments.ssl_certfile), "ssl_keyfile": _text(arguments.ssl_keyfile)}

@@ -233,6 +233,7 @@ def _principal(kind: TokenKind, claims: Mapping[str, Any]) -> Principal:
         bundles=frozenset(cast("list[str]", bundles)),
         job_id=job_id,
         permissions=_permissions(kind, claims.get("permissions")),
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
     )
 
 

@@ -5,7 +5,8 @@ Resolvers authorize against it and take identity from nothing else; an argument 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 
 ALL_BUNDLES = "*"
@@ -36,6 +37,7 @@ class Principal:
     :param bundles: names of the bundles that the token grants; ``{"*"}`` grants all of them
     :param job_id: the Airflow Job that a job token is bound to; None for the other kinds
     :param permissions: what an operator may do beyond reading; other kinds have none
+    :param expires_at: when the token ceases to be valid; None when nobody verified one
     """
 
     kind: TokenKind
@@ -43,6 +45,7 @@ class Principal:
     bundles: frozenset[str] = frozenset()
     job_id: int | None = None
     permissions: frozenset[Permission] = frozenset()
+    expires_at: datetime | None = field(default=None, compare=False)
 
     @property
     def grants_all_bundles(self) -> bool:

@@ -14,7 +14,7 @@ from graphql import get_introspection_query
 from small_schema import SECRET
 
 from parsegate.gateway.errors import RequestRefused
-from parsegate.gateway.graphql_request import _decoded
+from parsegate.gateway.graphql_request import decoded_json
 
 pytestmark = pytest.mark.any_database
 
@@ -217,7 +217,7 @@ def test_no_garbage_is_looked_for_while_a_body_is_decoded(end: bytes) -> None:
     gc.callbacks.append(notice)
     try:
         with suppress(RequestRefused):
-            _decoded(body)
+            decoded_json(body)
         during = len(collections)
     finally:
         gc.callbacks.remove(notice)
