@@ -10,11 +10,14 @@ from __future__ import annotations
 import html
 import os
 import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
+
+from .saved_queries import saved_queries
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -59,7 +62,7 @@ class GraphiQLPage:
 
 
 class GraphiQLAssets(StaticFiles):
-    """ASGI application of ``/graphql/assets/``: what the page refers to.
+    """ASGI application of ``/graphql/assets/``: what the page refers to, and ``saved-queries.json``.
 
     :param assets: where the files of the npm packages are
     """
@@ -67,6 +70,13 @@ class GraphiQLAssets(StaticFiles):
     def __init__(self, assets: Path = ASSETS) -> None:
         super().__init__(directory=FOLDER / "page")
         self.all_directories.append(assets)
+        self._saved_queries = [asdict(query) for query in saved_queries()]
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        if path != "saved-queries.json" or scope["method"] not in ("GET", "HEAD"):
+            return await super().get_response(path, scope)
+        headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
+        return JSONResponse(self._saved_queries, headers=headers)
 
     def file_response(
         self, full_path: PathLike, stat_result: os.stat_result, scope: Scope, status_code: int = 200

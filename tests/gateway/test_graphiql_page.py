@@ -12,6 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 from gateway_app import Gateway
+from graphql import NonNullTypeNode, OperationDefinitionNode, parse
 from starlette.requests import Request
 
 from parsegate.gateway.graphiql_page import ASSETS, FOLDER, GraphiQLAssets, GraphiQLPage
@@ -92,6 +93,30 @@ def test_a_browser_keeps_what_has_a_version_and_asks_again_for_the_rest(small_ga
         assert again.status_code == 304
 
 
+def test_the_saved_queries_come_in_the_order_of_an_operator_s_day(small_gateway: Gateway) -> None:
+    response = small_gateway.http.get("/graphql/assets/saved-queries.json")
+
+    assert response.headers["cache-control"] == "no-cache"
+    saved = response.json()
+    assert [query["title"] for query in saved] == [
+        "What fails now",
+        "Slowest files",
+        "Is my version in",
+        "Who is alive",
+        "What waits",
+    ]
+    for query in saved:
+        assert query["description"].endswith("."), query["name"]
+        (operation,) = parse(query["query"]).definitions
+        assert isinstance(operation, OperationDefinitionNode)
+        # GraphiQL opens with it, so nobody should have to fill something in first.
+        assert [
+            variable.variable.name.value
+            for variable in operation.variable_definitions or ()
+            if isinstance(variable.type, NonNullTypeNode) and variable.default_value is None
+        ] == []
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -102,6 +127,7 @@ def test_a_browser_keeps_what_has_a_version_and_asks_again_for_the_rest(small_ga
         "/graphql/assets/..%2f..%2fsettings.py",
         "/graphql/assets//etc/passwd",
         "/graphql/assets/%00",
+        "/graphql/assets/what-fails-now.graphql",
         "/graphql/assets/graphiql@3.8.3",
         "/graphql/assets/nothing.js",
     ],
