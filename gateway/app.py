@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 
+from ..resolvers import metrics
 from ..schema.root import build_schema
 from . import settings
 from .authentication import TokenAuthentication, refuse_authentication
@@ -47,6 +48,7 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
     :param schema: what ``/graphql`` executes; None for the contract
     :raises KeysMisconfigured: Airflow's configuration names no key that tokens could be signed and verified with
     """
+    metrics.tell_airflow()
     minter = TokenMinter()
     max_bytes = settings.MAX_BODY_BYTES.read()
     execution = Execution(

@@ -64,7 +64,7 @@ def served_app() -> Starlette:
     every full collection stops all threads until it has seen them.
     """
     app = create_app()
-    if metrics.tell_airflow():
+    if metrics.airflow_is_told():
         LevelReports().start()
     gc.collect()
     gc.freeze()

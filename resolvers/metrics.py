@@ -30,8 +30,8 @@ _told: bool = False
 _told_with_values_in_names: bool = False
 
 
-def tell_airflow() -> bool:
-    """Tell Airflow's stats from now on, as ``[metrics]`` configures them; whether anything is configured.
+def tell_airflow() -> None:
+    """Tell Airflow's stats from now on, if ``[metrics]`` configures any.
 
     Every component of Airflow does so when it starts (``airflow/dag_processing/manager.py:prepare_process_context``).
     """
@@ -41,6 +41,10 @@ def tell_airflow() -> bool:
     _told_with_values_in_names = conf.getboolean("metrics", "legacy_names_on", fallback=True)
     if _told:
         stats.initialize(factory=factory, export_legacy_names=_told_with_values_in_names)
+
+
+def airflow_is_told() -> bool:
+    """Whether anybody hears what Airflow's stats are told."""
     return _told
 
 
