@@ -1,7 +1,11 @@
-"""The gateway as an ASGI application: ``/graphql`` and the files of its page, ``/login``, ``/health``, ``/ready``."""
+"""The gateway as an ASGI application: the status page at ``/``, ``/graphql`` with the files of its page, ``/login``,
+``/health`` and ``/ready``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +34,8 @@ from .login import Login, logout, session
 from .metrics_page import MetricsPage
 from .readiness import READY, readiness
 from .request_log import RequestLog
+from .status_page import StatusPage
+from .status_templates import StatusAssets
 from .subscribers import SubscriberLimits, Subscribers
 from .subscription_socket import SubscriptionSocket
 from .tokens import TokenMinter, TokenVerifier
@@ -42,10 +48,23 @@ READINESS_TIMEOUT = 5.0
 """Seconds after which ``/ready`` answers that the database cannot be reached."""
 
 
-def create_app(schema: BaseSchema | None = None) -> Starlette:
+@dataclass(frozen=True)
+class Mounting:
+    """What is different when the gateway is a part of Airflow's API server.
+
+    :param authentication: says who sends a request, with the gateway's own tokens beside another login
+    :param login_address: tells where that login is
+    """
+
+    authentication: Callable[[TokenVerifier], TokenAuthentication]
+    login_address: Callable[[], str]
+
+
+def create_app(schema: BaseSchema | None = None, *, mounting: Mounting | None = None) -> Starlette:
     """The application, on the database and the keys that Airflow's configuration names.
 
     :param schema: what ``/graphql`` executes; None for the contract
+    :param mounting: None for a server of its own
     :raises KeysMisconfigured: Airflow's configuration names no key that tokens could be signed and verified with
     """
     metrics.tell_airflow()
@@ -54,13 +73,12 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
     execution = Execution(
         schema or build_schema(EXTENSIONS),
         mint_job_token=partial(minter.mint_job_token, settings.JOB_TOKEN_LIFETIME.read()),
-        threads=operation_threads(),
+        threads=operation_threads(mounted=mounting is not None),
     )
     subscribers = Subscribers(SubscriberLimits.configured())
     view = GraphQLView(execution, subscribers, max_operations=settings.MAX_BATCH_OPERATIONS.read())
     verifier = TokenVerifier(minter)
-
-    authentication = TokenAuthentication(verifier)
+    authentication = TokenAuthentication(verifier) if mounting is None else mounting.authentication(verifier)
 
     def authenticated(app: ASGIApp) -> ASGIApp:
         return AuthenticationMiddleware(app, authentication, refuse_authentication)
@@ -69,6 +87,12 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
     socket = SubscriptionSocket(execution, authentication, subscribers)
     metrics_open = settings.METRICS_OPEN.read()
     metrics_page = MetricsPage(is_open=metrics_open)
+    status_page = StatusPage(
+        execution,
+        login_address=None if mounting is None else mounting.login_address,
+        frame_ancestors="'none'" if mounting is None else "'self'",
+    )
+    own_login = [Route("/login", Login(minter, verifier)), Route("/logout", logout, methods=["POST"])]
     return Starlette(
         routes=[
             # Twice, because a redirect to the other spelling would lose a POST's body.
@@ -77,8 +101,9 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
             WebSocketRoute("/graphql", socket),
             WebSocketRoute("/graphql/", socket),
             Mount("/graphql/assets", GraphiQLAssets()),
-            Route("/login", Login(minter, verifier)),
-            Route("/logout", logout, methods=["POST"]),
+            Route("/", AuthenticationMiddleware(status_page, authentication, status_page.refuse), methods=["GET"]),
+            Mount("/assets", StatusAssets()),
+            *(own_login if mounting is None else []),
             Route("/session", session, middleware=[Middleware(authenticated)]),
             Route("/metrics", metrics_page if metrics_open else authenticated(metrics_page)),
             Route("/health", _health),
@@ -96,18 +121,20 @@ def create_app(schema: BaseSchema | None = None) -> Starlette:
     )
 
 
-def operation_threads() -> int:
+def operation_threads(*, mounted: bool = False) -> int:
     """How many operations may run at once: fewer than Airflow's connection pool has connections.
 
     Half of them unless configured, because Airflow's code now and then opens a session of its own inside an operation:
-    operations that hold all connections while each waits for one more would wait for ever.
+    operations that hold all connections while each waits for one more would wait for ever. A quarter of them when
+    ``mounted`` in Airflow's API server, which needs the others.
     """
     pool_size = conf.getint("database", "sql_alchemy_pool_size", fallback=5)
     overflow = conf.getint("database", "sql_alchemy_max_overflow", fallback=10)
     if pool_size == 0 or overflow < 0 or not conf.getboolean("database", "sql_alchemy_pool_enabled", fallback=True):
         return settings.OPERATION_THREADS.read() or 8
     connections = pool_size + overflow
-    return max(1, min(settings.OPERATION_THREADS.read() or connections // 2, connections - 1))
+    share = connections // (4 if mounted else 2)
+    return max(1, min(settings.OPERATION_THREADS.read() or share, connections - 1))
 
 
 async def _health(_: Request) -> Response:

@@ -43,6 +43,10 @@ class ForeignRequest(AuthenticationError):
     """A request that is authenticated by a cookie and may come from any page."""
 
 
+class NotAllowed(AuthenticationError):
+    """A login that is known, and grants nothing of what is here."""
+
+
 class TokenAuthentication(AuthenticationBackend):
     """Starlette's authentication backend over the gateway's tokens."""
 
@@ -95,6 +99,8 @@ def refuse_authentication(connection: HTTPConnection, error: AuthenticationError
             {"Retry-After": "10"},
         )
         return refusal_response(connection, unavailable)
+    if isinstance(error, NotAllowed):
+        return refusal_response(connection, RequestRefused(403, ErrorCode.FORBIDDEN, str(error)))
     if isinstance(error, ForeignRequest):
         return refusal_response(connection, RequestRefused(403, ErrorCode.CSRF_HEADER_REQUIRED, str(error)))
     challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{error!s}"'

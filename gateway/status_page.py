@@ -8,16 +8,17 @@ something changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anyio import to_thread
-from starlette.requests import Request
+from starlette.authentication import AuthenticationError
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import HTMLResponse, Response
 from strawberry.types.graphql import OperationType
 
-from .authentication import Caller
+from .authentication import Caller, refuse_authentication
 from .errors import ErrorCode, request_id_of
 from .graphql_request import GraphQLRequest
 from .session_cookie import COOKIE
@@ -87,11 +88,19 @@ class StatusPage:
     """ASGI application of ``/``, to be put inside Starlette's AuthenticationMiddleware.
 
     :param execution: runs the page's document
+    :param login_address: tells where a visitor logs in, when that is not by a link of ``parsegate token operator``
     :param frame_ancestors: who may show the page in a frame, as the policy ``frame-ancestors`` has it
     """
 
-    def __init__(self, execution: Execution, *, frame_ancestors: str = "'none'") -> None:
+    def __init__(
+        self,
+        execution: Execution,
+        *,
+        login_address: Callable[[], str] | None = None,
+        frame_ancestors: str = "'none'",
+    ) -> None:
         self._execution = execution
+        self._login_address = login_address
         self._headers = {
             # It holds error texts and names of whoever is logged in.
             "Cache-Control": "no-store",
@@ -109,7 +118,8 @@ class StatusPage:
 
     async def _respond(self, request: Request) -> Response:
         if not isinstance(request.user, Caller):
-            return await self._page(401, "login.html")
+            address = None if self._login_address is None else self._login_address()
+            return await self._page(401, "login.html", login_address=address)
         filters = Filters.of(request)
         operation = GraphQLRequest(DOCUMENT, filters.variables(), "Status", None)
         executed = await self._execution.answer(
@@ -127,8 +137,16 @@ class StatusPage:
             filters=filters,
             choices={"show": SHOWN, "order": ORDERS},
             user=request.user,
-            can_log_out=COOKIE in request.cookies,
+            can_log_out=self._login_address is None and COOKIE in request.cookies,
         )
+
+    def refuse(self, connection: HTTPConnection, error: AuthenticationError) -> Response:
+        """The page for a visitor whose login was refused."""
+        refused = refuse_authentication(connection, error)
+        text = render(
+            "failure.html", error=json.loads(bytes(refused.body))["errors"][0], request_id=request_id_of(connection)
+        )
+        return HTMLResponse(text, status_code=refused.status_code, headers=self._headers)
 
     async def _page(self, status: int, template: str, **values: Any) -> Response:
         text = await to_thread.run_sync(lambda: render(template, **values))

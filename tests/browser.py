@@ -102,6 +102,20 @@ class Tab:
         """Into whatever has the focus, at once, as if pasted."""
         self._call("Input.insertText", text=text)
 
+    def press(self, key: str, code: int) -> None:
+        """A key, by its name and its Windows code: ``("Tab", 9)``, ``("Enter", 13)``."""
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self._call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+    def look_like(self, *, width: int, height: int, dark: bool = False) -> None:
+        """A screen of this size, of someone who likes pages dark or light."""
+        self._call(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
 

@@ -2,11 +2,14 @@
 
 const PAUSE = 2000;
 const POLL = 10000;
+const RECONNECT = 10000;
+const EVENTS = "subscription Events($bundle: String!) { parseEvents(bundle: $bundle) { file { id } } }";
 
 const live = document.getElementById("live");
 const announcement = document.getElementById("announcement");
 let refreshing = false;
 let due = false;
+let subscribed = false;
 
 function tell(text) {
   live.hidden = false;
@@ -74,7 +77,7 @@ function updateRegion(old, fresh) {
 async function refresh() {
   const response = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
   if (response.status === 401) location.reload();
-  if (!response.ok) throw new Error(`The gateway answers with ${response.status}`);
+  if (!response.ok) throw new Error(`the gateway answers with status ${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const failing = document.getElementById("failing").dataset.count;
   for (const region of document.querySelectorAll("[data-region]")) {
@@ -95,15 +98,42 @@ async function changed() {
     due = false;
     try {
       await refresh();
-      tell("Live");
+      tell(subscribed ? "Live" : `Refreshed every ${POLL / 1000} seconds`);
     } catch (error) {
-      tell("Not live: the gateway cannot be reached.");
+      tell(`Not up to date: ${error.message}.`);
     }
     await new Promise((resolve) => setTimeout(resolve, PAUSE));
   }
   refreshing = false;
 }
 
+// GraphQL over WebSocket (graphql-transport-ws). Without events, the page is only asked for every now and then.
+function subscribe() {
+  const bundles = JSON.parse(document.getElementById("main").dataset.watched);
+  const address = new URL("graphql", location.href.replace(/^http/, "ws"));
+  address.search = address.hash = "";
+  const socket = new WebSocket(address, "graphql-transport-ws");
+  const send = (message) => socket.send(JSON.stringify(message));
+  const operations = {
+    connection_ack() {
+      subscribed = true;
+      tell("Live");
+      bundles.forEach((bundle) =>
+        send({ id: bundle, type: "subscribe", payload: { query: EVENTS, variables: { bundle } } }),
+      );
+    },
+    ping: () => send({ type: "pong" }),
+    next: changed,
+  };
+  socket.onopen = () => send({ type: "connection_init" });
+  socket.onmessage = ({ data }) => operations[JSON.parse(data).type]?.();
+  socket.onclose = () => {
+    subscribed = false;
+    setTimeout(subscribe, RECONNECT);
+  };
+}
+
+tell(`Refreshed every ${POLL / 1000} seconds`);
+subscribe();
 setInterval(changed, POLL);
 document.addEventListener("visibilitychange", () => due && changed());
-tell("Live");
