@@ -146,11 +146,21 @@ def import_errors(session: Session, keys: Collection[FileKey]) -> dict[FileKey, 
     return _grouped(session, found, ("relative_fileloc", "import_error_id"), MOST_IMPORT_ERRORS)
 
 
-def dag_pages(session: Session, keys: Collection[FileKey], first: int) -> dict[FileKey, Page[Row]]:
-    """The first DAGs of each file and of what lies in it, by DAG id, stale ones too."""
-    found = _in_files(dag_rows(), DagModel.bundle_name, DagModel.relative_fileloc, keys)
+def dag_pages(
+    session: Session, keys: Collection[FileKey], first: int, after: str | None = None
+) -> dict[FileKey, Page[Row]]:
+    """The first DAGs of each file and of what lies in it behind a cursor, by DAG id, stale ones too.
+
+    :raises InvalidPage: when ``after`` is no cursor of a list of DAGs by id
+    """
+    found = _in_files(dag_rows().where(*DAGS.behind(after)), DagModel.bundle_name, DagModel.relative_fileloc, keys)
     return {
-        key: Page(rows[:first], [DAGS.cursor([row["dag_id"]]) for row in rows[:first]], len(rows) > first)
+        key: Page(
+            rows[:first],
+            [DAGS.cursor([row["dag_id"]]) for row in rows[:first]],
+            has_next_page=len(rows) > first,
+            has_previous_page=after is not None,
+        )
         for key, rows in _grouped(session, found, ("dag_id",), first + 1).items()
     }
 

@@ -131,10 +131,14 @@ class Keyset:
 
     def following(self, statement: Rows, after: str | None) -> Rows:
         """``statement`` in this order, from behind the cursor ``after``."""
-        if after is not None:
-            values = decode_cursor(self.name, after, [column.type for column in self.columns], self._nullable)
-            statement = statement.where(self._behind(values))
-        return statement.order_by(*(sort.clause for sort in self.sorts))
+        return statement.where(*self.behind(after)).order_by(*(sort.clause for sort in self.sorts))
+
+    def behind(self, after: str | None) -> list[ColumnElement[bool]]:
+        """The condition that a row is behind the cursor ``after``; none for the front of the list."""
+        if after is None:
+            return []
+        values = decode_cursor(self.name, after, [column.type for column in self.columns], self._nullable)
+        return [self._behind(values)]
 
     @property
     def _nullable(self) -> list[bool]:

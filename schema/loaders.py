@@ -41,7 +41,7 @@ class ParseStateLoaders:
 
     def __init__(self, context: OperationContext) -> None:
         self._context = context
-        self._dag_pages: dict[int, DataLoader[FileKey, Page[Row]]] = {}
+        self._dag_pages: dict[tuple[int, str | None], DataLoader[FileKey, Page[Row]]] = {}
 
     @cached_property
     def nodes(self) -> DataLoader[NodeKey, Row | None]:
@@ -128,13 +128,14 @@ class ParseStateLoaders:
     def _version_progress(self, session: Session, keys: Collection[VersionKey]) -> dict[VersionKey, Progress]:
         return bundle_versions.progress(session, self._context.transaction, keys)
 
-    def file_dag_pages(self, first: int) -> DataLoader[FileKey, Page[Row]]:
-        """The first DAGs of files, for one size of page."""
-        if first not in self._dag_pages:
-            self._dag_pages[first] = self._loader(
-                lambda session, keys: batches.dag_pages(session, keys, first), Page(NO_ROWS, [], False)
+    def file_dag_pages(self, first: int, after: str | None) -> DataLoader[FileKey, Page[Row]]:
+        """The first DAGs of files behind a cursor, for one size of page."""
+        if (first, after) not in self._dag_pages:
+            self._dag_pages[first, after] = self._loader(
+                lambda session, keys: batches.dag_pages(session, keys, first, after),
+                Page(NO_ROWS, [], has_next_page=False, has_previous_page=after is not None),
             )
-        return self._dag_pages[first]
+        return self._dag_pages[first, after]
 
     def _loader(
         self, load: Callable[[Session, Collection[KeyT]], Mapping[KeyT, ValueT]], missing: ValueT

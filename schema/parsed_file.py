@@ -15,7 +15,7 @@ from .dag import Dag
 from .import_error import FileImportError
 from .node import KeyedNode
 from .outcomes import RefusalReason
-from .pages import Connection, connect, page_errors
+from .pages import After, Connection, connect, page_errors
 from .parse import FileStatus, Parse
 from .processor import Processor
 
@@ -98,9 +98,8 @@ class ParsedFile(KeyedNode):
         return [FileImportError.of(row) for row in rows]
 
     @strawberry.field(
-        description="The DAGs that Airflow has from the file, stale ones too, by DAG id. For more of them than "
-        "`first` allows, "
-        "go on in the field `dags` of the root."
+        description="The DAGs that Airflow has from the file, stale ones too, by DAG id. `dags` of the root lists them "
+        "in other orders and by filters."
     )
     async def dags(
         self,
@@ -108,11 +107,12 @@ class ParsedFile(KeyedNode):
         first: Annotated[
             int, strawberry.argument(description=f"How many DAGs to return at most for each file, 1 to {MOST_DAGS}.")
         ] = 20,
+        after: After = None,
     ) -> Connection[Dag]:
+        key = (self.bundle_name, self.relative_fileloc)
         with page_errors():
             check_page_size(first, MOST_DAGS)
-        key = (self.bundle_name, self.relative_fileloc)
-        page = await info.context.loaders.file_dag_pages(first).load(key)
+            page = await info.context.loaders.file_dag_pages(first, after).load(key)
 
         async def total(context: OperationContext) -> int:
             return await context.loaders.file_dag_totals.load(key)

@@ -264,25 +264,30 @@ def test_a_file_says_how_its_last_parse_went_and_who_made_it(gateway: Gateway) -
     assert unknown["parseDuration"] is None
 
 
-def test_a_files_dags_are_a_page_that_the_root_list_continues(gateway: Gateway) -> None:
+def test_a_files_dags_are_a_page_that_it_and_the_root_list_continue(gateway: Gateway) -> None:
     add_bundle("dags")
     add_files(file_row("many.py"), file_row("other.py"))
     add_dags(*(dag_row(f"dag_{n}", "many.py", is_stale=n == 1) for n in range(4)), dag_row("dag_x", "other.py"))
     selection = "dags(first: 3) { nodes { dagId isStale } totalCount pageInfo { hasNextPage endCursor } }"
 
     (file, _) = read(gateway, "files", "first: 9", selection)
-    rest = read(
+    cursor = file["dags"]["pageInfo"]["endCursor"]
+    rest = read(gateway, "dags", f'first: 9, bundle: "dags", pathPrefix: "many.py", after: "{cursor}"', "dagId")
+    (other, _) = read(
         gateway,
-        "dags",
-        f'first: 9, bundle: "dags", pathPrefix: "many.py", after: "{file["dags"]["pageInfo"]["endCursor"]}"',
-        "dagId",
+        "files",
+        "first: 9",
+        f'dags(first: 3, after: "{cursor}")'
+        "{ nodes { dagId } totalCount pageInfo { hasPreviousPage hasNextPage } }",
     )
 
     assert ids(file["dags"]["nodes"], "dagId") == ["dag_0", "dag_1", "dag_2"]
     assert file["dags"]["nodes"][1]["isStale"] is True
     assert file["dags"]["totalCount"] == 4
     assert file["dags"]["pageInfo"]["hasNextPage"] is True
-    assert ids(rest, "dagId") == ["dag_3"]
+    assert ids(rest, "dagId") == ids(other["dags"]["nodes"], "dagId") == ["dag_3"]
+    assert other["dags"]["totalCount"] == 4
+    assert other["dags"]["pageInfo"] == {"hasPreviousPage": True, "hasNextPage": False}
 
 
 def test_two_sizes_of_page_in_one_operation_do_not_mix(gateway: Gateway) -> None:
@@ -296,12 +301,12 @@ def test_two_sizes_of_page_in_one_operation_do_not_mix(gateway: Gateway) -> None
     assert len(file["b"]["nodes"]) == 4
 
 
-@pytest.mark.parametrize("first", [0, 101])
-def test_a_files_dags_are_bounded(gateway: Gateway, first: int) -> None:
+@pytest.mark.parametrize("arguments", ["first: 0", "first: 101", 'after: "nonsense"'])
+def test_a_files_dags_are_bounded(gateway: Gateway, arguments: str) -> None:
     add_files(file_row("many.py"))
 
     response = gateway.execute(
-        f"{{ files(first: 1) {{ nodes {{ dags(first: {first}) {{ totalCount }} }} }} }}", token=gateway.operator_token()
+        f"{{ files(first: 1) {{ nodes {{ dags({arguments}) {{ totalCount }} }} }} }}", token=gateway.operator_token()
     )
 
     (error,) = response["errors"]
