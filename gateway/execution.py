@@ -143,8 +143,11 @@ class Execution:
 
 def _in_threads(executor_class: type[Any], turns: CapacityLimiter) -> type[Any]:
     """An executor of graphql-core that executes the events of subscriptions in worker threads."""
+    # One schema can be served by several applications of a process, one after the other.
+    executor_class = getattr(executor_class, "unthreaded", executor_class)
 
     class EventExecutor(executor_class):
+        unthreaded = executor_class
         executes_event = False
 
         def build_per_event_executor(self, payload: Any) -> Any:

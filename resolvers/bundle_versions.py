@@ -196,6 +196,12 @@ def versions(session: Session, keys: Collection[VersionKey]) -> dict[VersionKey,
     return {(row["bundle_name"], row["version"]): row for row in _rows(session, select(ranked).where(wanted))}
 
 
+def kept(session: Session, bundle_name: str) -> list[Row]:
+    """All versions of a bundle that are kept, the one that was seen last in front."""
+    ranked = _ranked([bundle_name])
+    return list(_rows(session, select(ranked).order_by(ranked.c.place)))
+
+
 def current_versions(session: Session, bundle_names: Collection[str]) -> dict[str, Row]:
     """The version of each bundle that was seen last."""
     ranked = _ranked(bundle_names)

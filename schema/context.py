@@ -13,6 +13,7 @@ import strawberry
 from graphql import GraphQLError
 
 from ..resolvers import database, metrics
+from .feeds import Feeds
 from .loaders import ParseStateLoaders
 
 if TYPE_CHECKING:
@@ -32,11 +33,13 @@ class OperationContext:
     :param request_id: names this HTTP request in the logs of both sides
     :param mint_job_token: signs the token of a Job that was just registered: ``(job_id, subject, bundles)`` to
         ``(token, expires_at)``
+    :param feeds: where subscriptions get their events; None when the operation came by a transport that has none
     """
 
     principal: Principal
     request_id: str
     mint_job_token: MintJobToken
+    feeds: Feeds | None = None
 
     def require(self, *kinds: TokenKind) -> Principal:
         """The principal, when its token is one of ``kinds``; otherwise a ``FORBIDDEN`` error."""
@@ -54,6 +57,12 @@ class OperationContext:
         """A ``FORBIDDEN`` error unless the token grants the bundle, known or not."""
         if not self.principal.grants_bundle(bundle_name):
             raise GraphQLError(f"The token does not grant the bundle {bundle_name}.", extensions={"code": "FORBIDDEN"})
+
+    def require_feeds(self) -> Feeds:
+        """Where a subscription gets its events; it runs on the server's event loop, as they do."""
+        if self.feeds is None:
+            raise RuntimeError("A subscription was executed without feeds of events.")
+        return self.feeds
 
     def transaction(self) -> AbstractContextManager[Session]:
         """A writing session that commits at the end of the block.

@@ -23,6 +23,7 @@ from .parse_results import ParseResultMutation
 from .parse_state import ParseStateQuery
 from .runs import RunQuery
 from .scalars import SCALAR_MAP
+from .subscriptions import Subscription
 from .unchanged_results import UnchangedResultMutation
 from .variables import VariableMutation, VariableQuery
 from .waiting_work import WaitingWorkQuery
@@ -78,6 +79,7 @@ def build_schema(
     return strawberry.Schema(
         query=Query,
         mutation=Mutation,
+        subscription=Subscription,
         config=StrawberryConfig(scalar_map=SCALAR_MAP),
         extensions=list(extensions),
     )

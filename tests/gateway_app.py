@@ -37,7 +37,7 @@ class Gateway:
         from parsegate.gateway.tokens import TokenMinter
 
         self.database = database
-        self.app = create_app(schema or _contract())
+        self.app = create_app(schema or contract())
         self.http = TestClient(self.app, base_url="http://gateway", follow_redirects=False)
         self._minter = TokenMinter()
 
@@ -111,7 +111,7 @@ class Gateway:
 
 
 @cache
-def _contract() -> BaseSchema:
+def contract() -> BaseSchema:
     """Building it takes longer than most tests; a gateway builds it once, too."""
     from parsegate.gateway.limits import EXTENSIONS
     from parsegate.schema.root import build_schema

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
+from found_versions import broken, find, parse
 from gateway_app import Gateway
 from parse_state_rows import add_bundle, add_files, counted_statements, file_row
 from registered_processor import RegisteredProcessor
@@ -25,46 +25,6 @@ def failing(version: dict[str, Any]) -> list[str]:
 
 def counts(version: dict[str, Any]) -> tuple[str, int, int, list[str], list[str]]:
     return version["state"], version["fileCount"], version["storedCount"], version["waitingFiles"], failing(version)
-
-
-def find(processor: RegisteredProcessor, version: str | None, *files: str, bundle: str = "dags") -> dict[str, Any]:
-    """The processor refreshes the bundle and finds this version."""
-    payload = processor.send(
-        "ReconcileBundle",
-        input={
-            "bundleName": bundle,
-            "bundleVersion": version,
-            "files": list(files),
-            "observedFilelocs": list(files),
-        },
-    )
-    assert payload["status"] == "ACCEPTED", payload
-    return payload
-
-
-def parse(processor: RegisteredProcessor, version: str | None, path: str, **fields: Any) -> None:
-    """The processor parses a file without DAGs; ``fields`` replace what the result has."""
-    result = {
-        "attemptId": str(uuid.uuid4()),
-        "sequence": 1,
-        "bundleName": "dags",
-        "bundlePath": "/bundles/dags",
-        "relativeFileloc": path,
-        "bundleVersion": version,
-        "versionData": None,
-        "parseDuration": 0.1,
-        "dags": [],
-        "importErrors": [],
-        "warnings": [],
-        "sources": [],
-        **fields,
-    }
-    (outcome,) = processor.record(result)
-    assert outcome["status"] == "ACCEPTED" or fields.get("sequence") == 0, outcome
-
-
-def broken(path: str) -> dict[str, Any]:
-    return {"importErrors": [{"relativeFileloc": path, "stacktrace": "Traceback: broken"}]}
 
 
 def test_a_version_is_complete_once_every_file_of_it_is_stored(
