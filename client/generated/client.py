@@ -497,8 +497,8 @@ class Client(GqlBaseClient):
     def files(
         self,
         first: int,
-        order_by: FileOrder,
         after: Union[Optional[str], UnsetType] = UNSET,
+        order_by: Union[Optional[FileOrder], UnsetType] = UNSET,
         bundle: Union[Optional[str], UnsetType] = UNSET,
         path_prefix: Union[Optional[str], UnsetType] = UNSET,
         status: Union[Optional[FileStatus], UnsetType] = UNSET,
@@ -539,8 +539,8 @@ class Client(GqlBaseClient):
     def dags(
         self,
         first: int,
-        order_by: DagOrder,
         after: Union[Optional[str], UnsetType] = UNSET,
+        order_by: Union[Optional[DagOrder], UnsetType] = UNSET,
         bundle: Union[Optional[str], UnsetType] = UNSET,
         path_prefix: Union[Optional[str], UnsetType] = UNSET,
         dag_id: Union[Optional[str], UnsetType] = UNSET,

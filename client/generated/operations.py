@@ -519,7 +519,7 @@ query Bundles($first: Int!, $after: String, $active: Boolean) {
 """
 
 FILES_GQL = """
-query Files($first: Int!, $after: String, $orderBy: FileOrder! = PATH, $bundle: String, $pathPrefix: String, $status: FileStatus, $hasImportErrors: Boolean, $failing: Boolean, $parsedSince: DateTime, $slowerThan: Float, $processor: Int, $owner: String, $tag: String, $dagId: String) {
+query Files($first: Int!, $after: String, $orderBy: FileOrder = PATH, $bundle: String, $pathPrefix: String, $status: FileStatus, $hasImportErrors: Boolean, $failing: Boolean, $parsedSince: DateTime, $slowerThan: Float, $processor: Int, $owner: String, $tag: String, $dagId: String) {
   files(
     first: $first
     after: $after
@@ -566,7 +566,7 @@ query Files($first: Int!, $after: String, $orderBy: FileOrder! = PATH, $bundle: 
 """
 
 DAGS_GQL = """
-query Dags($first: Int!, $after: String, $orderBy: DagOrder! = DAG_ID, $bundle: String, $pathPrefix: String, $dagId: String, $isStale: Boolean, $isPaused: Boolean, $hasImportErrors: Boolean, $parsedSince: DateTime, $slowerThan: Float, $processor: Int, $owner: String, $tag: String) {
+query Dags($first: Int!, $after: String, $orderBy: DagOrder = DAG_ID, $bundle: String, $pathPrefix: String, $dagId: String, $isStale: Boolean, $isPaused: Boolean, $hasImportErrors: Boolean, $parsedSince: DateTime, $slowerThan: Float, $processor: Int, $owner: String, $tag: String) {
   dags(
     first: $first
     after: $after
