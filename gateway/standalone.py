@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from ..client.parse_summary import ParseSummary, SummaryUnavailable, read_summary
+from .login_link import login_url
 from .standalone_home import BUNDLE_NAME, StandaloneHome
 from .standalone_report import print_files, totals
 
@@ -170,10 +171,13 @@ class Standalone:
 
     def _stay_up(self, processor: subprocess.Popen[bytes], gateway: subprocess.Popen[bytes]) -> NoReturn:
         """Until one of the processes ends, or the person interrupts."""
+        home = escape(str(self.home.path))
         self.console.print(
-            f"\nGraphiQL:  {self.url}\n"
-            f"Token:     {escape(str(self.home.operator_token))}\n"
-            '           paste into GraphiQL\'s "Headers" pane:  {"Authorization": "Bearer <the token>"}\n'
+            f"\nLog in:    {self._login_link()}\n"
+            "           once, within ten minutes; for another link:\n"
+            f"           AIRFLOW_HOME={home} parsegate token operator --login-url {self.origin}\n"
+            f"GraphiQL:  {self.url}\n"
+            f"Token:     {escape(str(self.home.operator_token))} (for programs)\n"
             f"Logs:      {escape(str(self.home.logs))}\n"
             "The files are parsed again as they change. Press Ctrl-C to stop."
         )
@@ -182,6 +186,19 @@ class Standalone:
                 if process.poll() is not None:
                     raise StandaloneError(self._ended(process, command))
             time.sleep(0.5)
+
+    def _login_link(self) -> str:
+        # Not before the migration: importing Airflow writes airflow.cfg where there is none.
+        from ..resolvers.principal import ALL_BUNDLES, Permission, Principal, TokenKind
+        from .tokens import TokenMinter
+
+        operator = Principal(
+            kind=TokenKind.OPERATOR,
+            subject=f"operator:{getuser()}",
+            bundles=frozenset({ALL_BUNDLES}),
+            permissions=frozenset(Permission),
+        )
+        return login_url(self.origin, TokenMinter().mint_login_code(operator, _LIFETIME_SECONDS)[0])
 
     def _command(self, doing: str, *arguments: str) -> None:
         """Run a command of the trusted side to its end."""
@@ -255,7 +272,8 @@ class Standalone:
 # The database is for its owner alone.
 _UMASK = 0o077
 # Long enough for somebody to leave it running; nothing here would renew the tokens.
-_LIFETIME = ("--lifetime", str(30 * 86400))
+_LIFETIME_SECONDS = 30 * 86400
+_LIFETIME = ("--lifetime", str(_LIFETIME_SECONDS))
 _PARSEGATE = (sys.executable, "-m", "parsegate.client.cli")
 
 

@@ -177,6 +177,12 @@ def test_it_stays_up_until_it_is_interrupted(home: Path, dags: Path, tmp_path: P
         assert f"http://127.0.0.1:{port}/graphql" in text
         page = httpx.get(f"http://127.0.0.1:{port}/graphql", headers={"Accept": "text/html"}, trust_env=False)
         assert "graphiql" in page.text.lower()
+        [link] = re.findall(rf"^Log in: +(http://127.0.0.1:{port}/login\?code=\S+)$", text, re.MULTILINE)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as browser:
+            code = httpx.URL(link).params["code"]
+            assert browser.post("/login", data={"code": code}).status_code == 303
+            assert browser.get("/session").json()["subject"].startswith("operator:")
+        assert code not in "".join(path.read_text() for path in (home / "logs").rglob("*.log"))
 
         # As a terminal does: to every process of the group at once.
         os.killpg(process.pid, signal.SIGINT)
