@@ -18,13 +18,18 @@ from .agent_config import AgentConfig, config_descriptor
 from .status import default_status_path
 
 
-def run(argv: Sequence[str]) -> int:
-    """``parsegate agent``: becomes the agent, or exits with 2 if a setting is missing."""
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(
         prog="parsegate agent", description="Hold the token of a DAG processor and speak to the gateway for it."
     )
     parser.add_argument("--socket", help="unix socket to listen on, instead of [parsegate] agent_socket")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """``parsegate agent``: becomes the agent, or exits with 2 if a setting is missing."""
+    options = parser().parse_args(argv)
     try:
         descriptor = config_descriptor(_config(options.socket))
     except (settings.SettingsError, ValueError) as error:

@@ -14,37 +14,42 @@ from packaging.requirements import Requirement
 
 GROUP = "parsegate.commands"
 
-_SUMMARIES = {
+SUMMARIES = {
     "agent": "run the agent on its own, as a sidecar of the processor",
+    "completion": "print the completion script for a shell",
     "dag-processor": "run a DAG processor that stores and reads through the gateway",
     "errors": "list the failing files with their error text",
     "migrate": "create or upgrade parsegate's tables in Airflow's database",
+    "request-parse": "have files parsed before all others",
     "schema": "print the GraphQL schema",
     "serve": "run the gateway",
     "standalone": "run everything on this machine, on SQLite",
     "status": "show bundles, failing files and processors; --local: whether this processor is well",
     "token": "mint a token",
+    "wait": "wait until a version of a bundle has been parsed and stored",
 }
+
+_OPERATORS_COMMANDS = frozenset({"errors", "request-parse", "status", "wait"})
 
 
 def _usage(commands: Sequence[str]) -> str:
     lines = ["usage: parsegate COMMAND [options]", "", "commands (each has --help):"]
-    lines += [f"  {name:<15} {_SUMMARIES.get(name, '')}".rstrip() for name in commands]
+    lines += [f"  {name:<15} {SUMMARIES.get(name, '')}".rstrip() for name in commands]
     return "\n".join(lines)
 
 
-_OPERATORS_COMMANDS = frozenset({"errors", "status"})
-
-
-def _extras_of(command: EntryPoint, arguments: Sequence[str]) -> tuple[str, ...]:
+def extras_of(command: EntryPoint, arguments: Sequence[str]) -> tuple[str, ...]:
+    """The extras of which one brings what the command needs when it is given these arguments."""
     if command.name == "standalone":
         return ("gateway", "processor")
+    if command.name == "completion":
+        return ()
     if command.name in _OPERATORS_COMMANDS and "--local" not in arguments:
         return ("operator",)
     return ("processor",) if ".client." in f".{command.module}." else ("gateway",)
 
 
-def _missing_distribution(extras: Sequence[str]) -> str | None:
+def missing_distribution(extras: Sequence[str]) -> str | None:
     """The first distribution that one of the extras asks for and this environment lacks."""
     for requirement in map(Requirement, requires("parsegate") or ()):
         marker = requirement.marker
@@ -73,8 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if (command := commands.get(arguments[0])) is None:
         print(f"parsegate: there is no command {arguments[0]!r}\n\n{_usage(names)}", file=sys.stderr)
         return 2
-    extras = _extras_of(command, arguments)
-    if missing := _missing_distribution(extras):
+    extras = extras_of(command, arguments)
+    if missing := missing_distribution(extras):
         wanted = f"parsegate[{','.join(extras)}]"
         print(
             f"parsegate {command.name}: {missing} is not installed. "

@@ -58,7 +58,7 @@ class StartRefused(Exception):
 
 def run(argv: Sequence[str]) -> int:
     """The ``parsegate dag-processor`` command."""
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.verbose:
         os.environ["AIRFLOW__LOGGING__LOGGING_LEVEL"] = "DEBUG"
     isolation.prepare_environment(os.environ)
@@ -71,7 +71,8 @@ def run(argv: Sequence[str]) -> int:
         return refusal.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(
         prog="parsegate dag-processor", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

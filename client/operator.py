@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -26,11 +26,24 @@ from pydantic import ValidationError
 
 from .. import __version__
 from .generated.client import Client
-from .generated.enums import FileStatus, PendingCallbackState
-from .generated.fragments import BundleSummary, CallbackSummary, FailingFile, ProcessorSummary
+from .generated.enums import FileStatus, OutcomeStatus, PendingCallbackState
+from .generated.fragments import BundleSummary, CallbackSummary, FailingFile, ProcessorSummary, VersionProgress
+from .generated.operator_version import OperatorVersion
+from .generated.request_parse import RequestParseRequestParse as RequestedParse
 from .gql_base_client import Operation, OperationError
 from .operator_access import AccessUnknown, GatewayAccess, find_access
+from .operator_errors import (
+    FilesNotStored,
+    ImportErrorsFound,
+    OperatorError,
+    OperatorRefused,
+    OperatorUnreachable,
+    VersionNotLanded,
+    VersionOvertaken,
+    VersionTimedOut,
+)
 from .transport import GatewayError, GatewayTransport, GatewayUnreachable, http_client
+from .version_wait import Listener, VersionWait
 
 __all__ = [
     "AccessUnknown",
@@ -39,30 +52,26 @@ __all__ = [
     "CallbackSummary",
     "DeploymentStatus",
     "FailingFile",
+    "FilesNotStored",
+    "ImportErrorsFound",
     "Operator",
     "OperatorError",
     "OperatorRefused",
     "OperatorUnreachable",
     "ProcessorSummary",
+    "RequestedParse",
+    "VersionNotLanded",
+    "VersionOvertaken",
+    "VersionProgress",
+    "VersionTimedOut",
 ]
 
 ResultT = TypeVar("ResultT")
 
 _PAGE = 100
+_POLL_INTERVAL = 2.0
 _TRANSIENT = frozenset({"INTERNAL", "UNAVAILABLE"})
 """Codes of errors that may be gone when the same is asked again."""
-
-
-class OperatorError(Exception):
-    """There is no answer; the message says why, for a person."""
-
-
-class OperatorUnreachable(OperatorError):
-    """The gateway can't be reached, or failed: the same request may do later."""
-
-
-class OperatorRefused(OperatorError):
-    """The gateway refuses: the token is missing, expired or may not do this, or the versions don't fit."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +181,70 @@ class AsyncOperator:
                 found += files.nodes
         return _by_path(found)
 
+    async def wait_for_version(
+        self,
+        bundle: str,
+        version: str | None = None,
+        *,
+        timeout: float | None = None,
+        or_newer: bool = False,
+        fail_on_import_errors: bool = False,
+        poll_interval: float = _POLL_INTERVAL,
+        on_progress: Listener | None = None,
+    ) -> VersionProgress:
+        """Wait until every file of a version of a bundle has been parsed and stored, from whatever processor.
+
+        A version that no processor has told of yet is waited for, and so is a gateway that is away.
+
+        :param version: in full, such as the name of a Git commit; None for the version that was seen last, whichever
+            that is at the time, and for bundles without versions
+        :param timeout: seconds; None waits for ever, 0 asks once. The last answer may come later than that
+        :param or_newer: whether a version that takes the place of this one will do
+        :param fail_on_import_errors: whether import errors are a failure
+        :param poll_interval: seconds between two questions to the gateway
+        :param on_progress: called after each with how far the version is (None when no processor has told of it yet)
+            and why there was no answer (None when there was)
+        :raises VersionTimedOut: it took longer than ``timeout``
+        :raises ImportErrorsFound: with ``fail_on_import_errors``, when all files are parsed and stored
+        :raises FilesNotStored: all files were tried, and some were refused or took too long
+        :raises VersionOvertaken: a newer version took its place before it was complete
+        :raises OperatorUnreachable: the gateway was away when the time was over
+        :raises OperatorRefused: it refuses
+        """
+        wait = VersionWait(
+            self._version,
+            bundle,
+            version,
+            timeout=timeout,
+            or_newer=or_newer,
+            fail_on_import_errors=fail_on_import_errors,
+            interval=poll_interval,
+            listener=on_progress,
+        )
+        return await wait.run()
+
+    async def request_parse(self, bundle: str, paths: Sequence[str] | None = None) -> RequestedParse:
+        """Have files parsed before all others. Needs a token with the permission ``request-parse``.
+
+        :param paths: relative to the bundle; None for all files that are known of it
+        :raises OperatorError: nothing was requested
+        """
+        client = await self._connected()
+        operation = client.request_parse(bundle=bundle, relative_filelocs=None if paths is None else list(paths))
+        await self._ask(operation)
+        requested = operation.result().request_parse
+        if requested.status is OutcomeStatus.ACCEPTED:
+            return requested
+        reason = f"{requested.reason.value}: " if requested.reason else ""
+        kind = OperatorUnreachable if requested.status is OutcomeStatus.FAILED else OperatorRefused
+        raise kind(f"{reason}{requested.message}")
+
+    async def _version(self, bundle: str, version: str | None) -> OperatorVersion:
+        client = await self._connected()
+        operation = client.operator_version(bundle=bundle, version=version)
+        await self._ask(operation)
+        return operation.result()
+
     async def _connected(self) -> Client:
         if self._client is None:
             access = self._access
@@ -241,6 +314,34 @@ class Operator:
     def errors(self, bundle: str | None = None) -> list[FailingFile]:
         """All failing files with their error text: see :meth:`AsyncOperator.errors`."""
         return self._run(self._operator.errors(bundle))
+
+    def wait_for_version(
+        self,
+        bundle: str,
+        version: str | None = None,
+        *,
+        timeout: float | None = None,
+        or_newer: bool = False,
+        fail_on_import_errors: bool = False,
+        poll_interval: float = _POLL_INTERVAL,
+        on_progress: Listener | None = None,
+    ) -> VersionProgress:
+        """Wait until every file of a version has been parsed and stored: see :meth:`AsyncOperator.wait_for_version`."""
+        return self._run(
+            self._operator.wait_for_version(
+                bundle,
+                version,
+                timeout=timeout,
+                or_newer=or_newer,
+                fail_on_import_errors=fail_on_import_errors,
+                poll_interval=poll_interval,
+                on_progress=on_progress,
+            )
+        )
+
+    def request_parse(self, bundle: str, paths: Sequence[str] | None = None) -> RequestedParse:
+        """Have files parsed before all others: see :meth:`AsyncOperator.request_parse`."""
+        return self._run(self._operator.request_parse(bundle, paths))
 
     def _run(self, answer: Coroutine[Any, Any, ResultT]) -> ResultT:
         return self._runner.run(answer)

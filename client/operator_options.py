@@ -7,7 +7,17 @@ import sys
 from collections.abc import Callable
 from enum import IntEnum
 
-from .operator import Operator, OperatorError, OperatorUnreachable
+from .completion_command import complete_files
+from .operator import (
+    FilesNotStored,
+    ImportErrorsFound,
+    Operator,
+    OperatorError,
+    OperatorRefused,
+    OperatorUnreachable,
+    VersionOvertaken,
+    VersionTimedOut,
+)
 from .operator_access import AccessUnknown
 
 
@@ -32,20 +42,33 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
+_EXIT_CODES: dict[type[Exception], ExitCode] = {
+    AccessUnknown: ExitCode.USAGE,
+    VersionTimedOut: ExitCode.TIMEOUT,
+    ImportErrorsFound: ExitCode.IMPORT_ERRORS,
+    FilesNotStored: ExitCode.FAILED_FILES,
+    VersionOvertaken: ExitCode.OVERTAKEN,
+    OperatorUnreachable: ExitCode.UNREACHABLE,
+    OperatorRefused: ExitCode.REFUSED,
+}
+
+
 def add_gateway_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("gateway")
     group.add_argument(
         "--url", help="the gateway's GraphQL endpoint, ending in /graphql; default: $AIRFLOW__PARSEGATE__URL"
     )
-    group.add_argument(
+    token_file = group.add_argument(
         "--token-file",
         metavar="FILE",
         help="file with an operator token; default: $AIRFLOW__PARSEGATE__OPERATOR_TOKEN_PATH, "
         "or the token in $AIRFLOW__PARSEGATE__OPERATOR_TOKEN",
     )
-    group.add_argument(
+    ca_file = group.add_argument(
         "--ca-file", metavar="FILE", help="PEM file of the authorities to trust; default: $AIRFLOW__PARSEGATE__CA_PATH"
     )
+    for option in (token_file, ca_file):
+        complete_files(option)
 
 
 def run_as_operator(options: argparse.Namespace, command: Callable[[Operator], int]) -> int:
@@ -53,14 +76,8 @@ def run_as_operator(options: argparse.Namespace, command: Callable[[Operator], i
     try:
         with Operator(options.url, token_path=options.token_file, ca_path=options.ca_file) as operator:
             return command(operator)
-    except AccessUnknown as error:
+    except (AccessUnknown, OperatorError) as error:
         print(f"parsegate: {error}", file=sys.stderr)
-        return ExitCode.USAGE
-    except OperatorUnreachable as error:
-        print(f"parsegate: {error}", file=sys.stderr)
-        return ExitCode.UNREACHABLE
-    except OperatorError as error:
-        print(f"parsegate: {error}", file=sys.stderr)
-        return ExitCode.REFUSED
+        return _EXIT_CODES[type(error)]
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED

@@ -34,7 +34,8 @@ def migrate(*, with_airflow: bool = False) -> None:
         ParsegateDBManager(session).upgradedb()
 
 
-def run(argv: Sequence[str]) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog="parsegate migrate", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument(
         "--with-airflow", action="store_true", help="migrate Airflow's own tables first, as `airflow db migrate` does"
@@ -44,7 +45,11 @@ def run(argv: Sequence[str]) -> int:
         action="store_true",
         help="change nothing; exit with 1 unless Airflow's and parsegate's migrations are all applied",
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = parser().parse_args(argv)
     try:
         if not arguments.check:
             migrate(with_airflow=arguments.with_airflow)

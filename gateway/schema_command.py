@@ -10,10 +10,15 @@ from pathlib import Path
 from ..schema.root import contract
 
 
-def run(argv: Sequence[str]) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog="parsegate schema", description=__doc__)
     parser.add_argument("--out", type=Path, metavar="FILE", help="write it to this file instead of standard output")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    arguments = parser().parse_args(argv)
     if arguments.out is None:
         sys.stdout.write(contract())
     else:

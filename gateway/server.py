@@ -40,7 +40,7 @@ GRACE = 30
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     refusal = _refusal(arguments)
     if refusal is not None:
         print(f"parsegate serve: {refusal}", file=sys.stderr)
@@ -122,7 +122,8 @@ def _refusal(arguments: argparse.Namespace) -> str | None:
     return None
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog="parsegate serve", description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="port to listen on (default: %(default)s)")

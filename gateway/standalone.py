@@ -46,7 +46,7 @@ class StandaloneError(Exception):
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     # With --json, standard output carries the summary alone.
     console = Console(stderr=arguments.json, highlight=False, soft_wrap=True)
     if not arguments.dags.is_dir():
@@ -296,7 +296,8 @@ def _port(text: str) -> int:
     return port
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(
         prog="parsegate standalone",
         description="Migrate, serve and parse a folder of DAG files through the gateway, on the SQLite database "

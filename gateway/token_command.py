@@ -44,7 +44,7 @@ def write_privately(path: Path, text: str) -> None:
 
 
 def run(argv: Sequence[str]) -> int:
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     kind = TokenKind(arguments.kind)
     bundles = frozenset(name for part in arguments.bundles or [ALL_BUNDLES] for name in part.split(",") if name)
     if not bundles:
@@ -84,7 +84,8 @@ def run(argv: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
     parser = argparse.ArgumentParser(prog="parsegate token", description=(__doc__ or "").partition("\n\n")[0])
     kinds = parser.add_subparsers(dest="kind", required=True, metavar="KIND")
     processor = kinds.add_parser("processor", help="a token to register a DAG processor with")
