@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 
 from ..resolvers import metrics
+from ..resolvers.database import airflow_engine
 from ..schema.root import build_schema
 from . import settings
 from .authentication import TokenAuthentication, refuse_authentication
@@ -32,8 +33,11 @@ from .graphql_view import GraphQLView
 from .limits import EXTENSIONS
 from .login import Login, logout, session
 from .metrics_page import MetricsPage
+from .operation_spans import OperationSpans
 from .readiness import READY, readiness
 from .request_log import RequestLog
+from .request_spans import RequestSpans, tracing_is_on
+from .statement_spans import trace_statements
 from .status_page import StatusPage
 from .status_templates import StatusAssets
 from .subscribers import SubscriberLimits, Subscribers
@@ -68,10 +72,13 @@ def create_app(schema: BaseSchema | None = None, *, mounting: Mounting | None = 
     :raises KeysMisconfigured: Airflow's configuration names no key that tokens could be signed and verified with
     """
     metrics.tell_airflow()
+    traced = tracing_is_on()
+    if traced:
+        trace_statements(airflow_engine())
     minter = TokenMinter()
     max_bytes = settings.MAX_BODY_BYTES.read()
     execution = Execution(
-        schema or build_schema(EXTENSIONS),
+        schema or build_schema([OperationSpans, *EXTENSIONS] if traced else EXTENSIONS),
         mint_job_token=partial(minter.mint_job_token, settings.JOB_TOKEN_LIFETIME.read()),
         threads=operation_threads(mounted=mounting is not None),
     )
@@ -114,6 +121,7 @@ def create_app(schema: BaseSchema | None = None, *, mounting: Mounting | None = 
         # encrypted traffic whether a guess matches the secret next to it (CVE-2013-3587, BREACH).
         middleware=[
             Middleware(RequestLog),
+            *([Middleware(RequestSpans)] if traced else []),
             Middleware(BodyLimit, max_bytes=max_bytes),
             Middleware(CompressedBody, max_bytes=max_bytes),
         ],
