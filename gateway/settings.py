@@ -43,8 +43,15 @@ OPERATION_THREADS = Option(
     "operation_threads",
     0,
     "How many GraphQL operations one gateway process executes at the same time. 0 means half of the connections that "
-    "[database] sql_alchemy_pool_size and sql_alchemy_max_overflow allow; it is always fewer than all of them.",
+    "[database] sql_alchemy_pool_size and sql_alchemy_max_overflow allow, a quarter in Airflow's API server; it is "
+    "always fewer than all of them.",
     minimum=0,
+)
+MOUNT_IN_API_SERVER = Option(
+    "mount_in_api_server",
+    False,
+    "Whether Airflow's API server serves the gateway too, under /parsegate, and Airflow's UI shows the status page. "
+    "Whoever is logged in to Airflow is an operator there, may read what Airflow lets them read, and change nothing.",
 )
 
 METRICS_OPEN = Option(
@@ -106,6 +113,7 @@ GATEWAY_OPTIONS = (
     SUBSCRIBER_SEND_TIMEOUT,
     SUBSCRIBER_KEEP_ALIVE,
     METRICS_OPEN,
+    MOUNT_IN_API_SERVER,
 )
 
 PROCESSOR_OPTIONS = (

@@ -116,6 +116,10 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def set_cookie(self, name: str, value: str, url: str) -> None:
+        """A cookie that no script can read, for the site of ``url``."""
+        self._call("Network.setCookie", name=name, value=value, url=url, httpOnly=True)
+
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._call("Page.captureScreenshot", format="png")["data"]))
 
