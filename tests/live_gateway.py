@@ -219,8 +219,8 @@ def wait_until(condition: Any) -> None:
 
 
 @contextmanager
-def live_gateway() -> Iterator[LiveGateway]:
-    gateway = LiveGateway(free_port())
+def live_gateway(port: int | None = None) -> Iterator[LiveGateway]:
+    gateway = LiveGateway(port or free_port())
     gateway.start()
     try:
         yield gateway
