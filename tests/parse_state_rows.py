@@ -264,7 +264,14 @@ def fill(count: int) -> None:
     add_files(
         *(
             # Every tenth is an archive, whose DAGs and errors lie in it.
-            file_row(f"{number}.zip" if number[-1] == "0" else f"{number}.py", "bundle_0000", job_id=int(number) + 1)
+            file_row(
+                f"{number}.zip" if number[-1] == "0" else f"{number}.py",
+                "bundle_0000",
+                job_id=int(number) + 1,
+                status="TIMED_OUT" if number[-1] == "1" else "STORED",
+                import_error_count=int(number[-1] == "2"),
+                recent_parses=[[LONG_AGO.isoformat(), 0.5, "STORED", None, int(number) + 1]] * 10,
+            )
             for number in numbers
         )
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from parse_state_rows import (
 from registered_processor import operation_documents
 
 FIELDS = sorted(READ_ALL)
+SAVED_QUERIES = Path(__file__).parents[2] / "gateway" / "graphiql" / "queries"
 OPERATIONS = ["Bundles", "DagWarnings", "Dags", "Files", "ImportErrors", "PendingCallbacks", "Processors"]
 
 
@@ -190,13 +192,29 @@ def statements_for_all_pages(gateway: Gateway, field: str, pages: int) -> int:
     return count
 
 
+def statements_of_saved_queries(gateway: Gateway) -> dict[str, int]:
+    """Statements of each query of an operator's day, with as large a page as there is."""
+    counts: dict[str, int] = {}
+    for path in sorted(SAVED_QUERIES.glob("*.graphql")):
+        document = path.read_text()
+        if "subscription" not in document:
+            with counted_statements() as sent:
+                variables = {"first": 500, "bundle": "bundle_0000"}
+                gateway.data(document, variables, token=gateway.operator_token())
+            counts[path.stem] = len(sent)
+    assert len(counts) >= 5
+    return counts
+
+
 def test_a_thousand_rows_take_as_many_statements_as_ten(gateway: Gateway, airflow_databases: Any) -> None:
     fill(10)
     of_ten = {field: statements_for_all_pages(gateway, field, pages=1) for field in FIELDS}
+    of_ten |= statements_of_saved_queries(gateway)
     larger = airflow_databases.create()
     with larger.in_use():
         fill(1000)
         of_a_thousand = {field: statements_for_all_pages(gateway, field, pages=2) for field in FIELDS}
+        of_a_thousand |= statements_of_saved_queries(gateway)
     airflow_databases.drop(larger)
 
     assert of_a_thousand == of_ten
