@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import dag_files
 import pytest
 from browser import Tab, browser_tab
 from parse_state_rows import (
@@ -20,6 +21,7 @@ from parse_state_rows import (
     insert,
 )
 from running_gateway import RunningGateway
+from running_processor import local_bundle, processor_of
 
 from parsegate.gateway.graphiql_page import ASSETS
 from parsegate.gateway.login_link import login_url
@@ -94,7 +96,9 @@ def test_a_person_with_a_token_queries_without_the_internet(gateway: RunningGate
     assert token not in stored
 
 
-def test_a_person_logs_in_by_the_link_once_and_runs_the_saved_queries(gateway: RunningGateway, tmp_path: Path) -> None:
+def test_a_person_logs_in_by_the_link_once_runs_the_saved_queries_and_watches(
+    gateway: RunningGateway, home: Path, tmp_path: Path
+) -> None:
     operator = Principal(kind=TokenKind.OPERATOR, subject="operator:jane", bundles=frozenset({ALL_BUNDLES}))
     link = login_url(gateway.url, TokenMinter().mint_login_code(operator, 3600)[0]) + "&next=/graphql"
     with browser_tab(tmp_path) as tab:
@@ -109,15 +113,28 @@ def test_a_person_logs_in_by_the_link_once_and_runs_the_saved_queries(gateway: R
         tab.wait_for("document.querySelector('.graphiql-query-editor').innerText.includes('WhatFailsNow')")
         # A single query has no tab; the others' tabs tell when GraphiQL has read the operation's name.
         shown = "(document.querySelector('.graphiql-tab-active') ?? document.querySelector('.CodeMirror')).innerText"
-        for saved in saved_queries():
-            tab.click(f"[data-name='{saved.name}']")
-            operation = saved.name.title().replace("-", "")
+        assert {saved.name for saved in saved_queries()} == {*ANSWERS, "watch-parses"}
+        for name, answer in ANSWERS.items():
+            tab.click(f"[data-name='{name}']")
+            operation = name.title().replace("-", "")
             tab.wait_for(f"{shown}.includes('{operation}')")
             tab.wait_for(f"!{RESULT}.includes('data')")
             tab.click(".graphiql-execute-button")
-            tab.wait_for(f"{RESULT}.includes({json.dumps(ANSWERS[saved.name])})")
+            tab.wait_for(f"{RESULT}.includes({json.dumps(answer)})")
             assert "errors" not in tab.value(RESULT)
+
+        # A subscription, over a WebSocket that the cookie authenticates.
+        tab.click("[data-name='watch-parses']")
+        tab.wait_for(f"{shown}.includes('WatchParses')")
+        tab.click(".graphiql-execute-button")
+        tab.wait_for("document.querySelector('.graphiql-execute-button').ariaLabel.startsWith('Stop')")
+        dag_files.write(home / "dags", just_parsed=dag_files.DAILY.format(dag_id="daily"))
+        with processor_of(gateway, home, [local_bundle("dags", home / "dags")]) as processor:
+            processor.run_once()
+            tab.wait_for(f"{RESULT}.includes('just_parsed.py')")
         tab.screenshot(tmp_path / "graphiql.png")
+        tab.click(".graphiql-execute-button")
+        tab.wait_for("document.querySelector('.graphiql-execute-button').ariaLabel.startsWith('Execute')")
         assert refusals(tab) == []
 
         tab.click(".login-state button")

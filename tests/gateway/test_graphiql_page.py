@@ -104,6 +104,7 @@ def test_the_saved_queries_come_in_the_order_of_an_operator_s_day(small_gateway:
         "Is my version in",
         "Who is alive",
         "What waits",
+        "Watch parses",
     ]
     for query in saved:
         assert query["description"].endswith("."), query["name"]

@@ -23,6 +23,7 @@ DATA = {
     "gateway/graphiql/page/page.js",
     "gateway/graphiql/queries/is-my-version-in.graphql",
     "gateway/graphiql/queries/slowest-files.graphql",
+    "gateway/graphiql/queries/watch-parses.graphql",
     "gateway/graphiql/queries/what-fails-now.graphql",
     "gateway/graphiql/queries/what-waits.graphql",
     "gateway/graphiql/queries/who-is-alive.graphql",
@@ -74,11 +75,15 @@ def wheel(uv: Path, checkout: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def processor_environment(uv: Path, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    environment = tmp_path_factory.mktemp("environment") / "venv"
+    return install(uv, wheel, "processor", tmp_path_factory.mktemp("environment") / "venv")
+
+
+def install(uv: Path, wheel: Path, extra: str, environment: Path) -> Path:
+    """The wheel with one of its extras, alone in an environment; the folder of its commands."""
     run(uv, "venv", "--python", sys.executable, environment)
     run(
         *(uv, "pip", "install", "--python", environment, "--constraint", ROOT / "requirements.lock"),
-        f"parsegate[processor] @ {wheel.as_uri()}",
+        f"parsegate[{extra}] @ {wheel.as_uri()}",
     )
     return environment / "bin"
 
@@ -168,3 +173,27 @@ def test_a_gateways_command_names_the_extra_that_is_missing(
 
     assert refused.returncode == 2
     assert f"parsegate[{extras}]" in refused.stderr
+
+
+def test_an_operators_tools_work_where_neither_airflow_nor_a_gateway_is(uv: Path, wheel: Path, tmp_path: Path) -> None:
+    environment = install(uv, wheel, "operator", tmp_path / "venv")
+    (tmp_path / "token").write_text("token")
+
+    def parsegate(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([environment / "parsegate", *arguments], capture_output=True, text=True, cwd=tmp_path)
+
+    assert not re.search("airflow|sqlalchemy|starlette|strawberry", run(uv, "pip", "freeze", "--python", environment))
+    gateway = ("--url", "http://127.0.0.1:9/graphql", "--token-file", "token")
+    for command in (
+        ("status",),
+        ("errors",),
+        ("request-parse", "--bundle", "b"),
+        ("wait", "--bundle", "b", "--timeout", "0"),
+    ):
+        asked = parsegate(*command, *gateway)
+        assert asked.returncode == 7, asked.stderr
+        assert "can't be reached" in asked.stderr
+    assert "--fail-on-import-errors" in parsegate("completion", "bash").stdout
+    refused = parsegate("dag-processor")
+    assert refused.returncode == 2
+    assert "apache-airflow-core is not installed" in refused.stderr
