@@ -110,8 +110,8 @@ class BundleVersion(KeyedNode):
         return (await self._progress(info)).import_error_count
 
     @strawberry.field(
-        description="Paths of files that have not been tried at this version, in alphabetical order. How many there "
-        "are: `fileCount` less `storedCount` and `failedCount`."
+        description="Paths of files of which no attempt at this version has reached the gateway, in alphabetical "
+        "order. How many there are: `fileCount` less `storedCount` and `failedCount`."
     )
     async def waiting_files(self, info: Info, first: FirstFiles = 20) -> list[str]:
         with page_errors():

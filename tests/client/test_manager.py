@@ -135,6 +135,11 @@ def test_a_new_version_is_adopted_by_the_running_manager(running: Setting):
     )
     assert result.dags[0].document["dag"]["description"] == "of v2"
     assert any(message.version == "v2" for message in running.agent.of(protocol.BundleRefreshed))
+    # What the version is made of is told once, before anything that was parsed of it.
+    observed = [message for message in running.agent.of(protocol.FilesObserved) if message.bundle_name == "versioned"]
+    assert [(message.bundle_version, message.files) for message in observed] == [("v1", ["dag.py"]), ("v2", ["dag.py"])]
+    assert running.agent.received.index(observed[1]) < running.agent.received.index(result)
+    assert {o.bundle_version for o in running.agent.of(protocol.FilesObserved) if o.bundle_name == "plain"} == {None}
 
 
 def test_a_new_file_is_parsed_and_a_deleted_one_observed_as_gone(running: Setting):

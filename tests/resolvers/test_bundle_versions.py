@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from found_versions import broken, find, parse
@@ -134,6 +135,21 @@ def test_the_last_20_versions_are_kept_and_a_name_that_cannot_be_is_refused(
         )
         assert (payload["status"], payload["reason"]) == ("REFUSED", "INVALID_ARGUMENT")
     assert seen(gateway)["version"] == "v20"
+
+
+def test_processors_that_find_versions_at_the_same_moment_keep_nobody_from_storing(
+    gateway: Gateway, processor: RegisteredProcessor
+) -> None:
+    names = [f"v{number}" for number in range(5)]
+    both = [processor, RegisteredProcessor(gateway)]
+    with ThreadPoolExecutor(3) as threads:
+        finding = [threads.submit(lambda each: [find(each, name, "a.py") for name in names], each) for each in both]
+        storing = threads.submit(lambda: [parse(processor, "v4", "a.py", sequence=number) for number in range(1, 11)])
+        for work in (*finding, storing):
+            work.result(60)
+    find(processor, "v4", "a.py")
+    assert [seen(gateway, name)["fileCount"] for name in names] == [1] * 5
+    assert counts(seen(gateway)) == ("COMPLETE", 1, 1, [], [])
 
 
 def test_only_a_bundle_that_the_token_grants_can_be_asked_for(gateway: Gateway, processor: RegisteredProcessor) -> None:
