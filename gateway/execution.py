@@ -14,13 +14,14 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter, to_thread
 from pydantic_core import PydanticSerializationError, to_json
 from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from strawberry.schema.schema import StrawberryGraphQLCoreExecutionContext
 from strawberry.types.execution import ExecutionResult
 from strawberry.types.graphql import OperationType
 
@@ -73,7 +74,7 @@ class Execution:
         self._mint_job_token = mint_job_token
         self._turns = CapacityLimiter(threads)
         self._feeds = Feeds(self._turns)
-        self._schema.execution_context_class = _in_threads(self._schema.execution_context_class, self._turns)
+        self._schema.execution_context_class = _EventExecutor
 
     async def answer(
         self, operation: GraphQLRequest, principal: Principal, request_id: str, allowed: set[OperationType]
@@ -96,7 +97,7 @@ class Execution:
         if answer.refused_type is not OperationType.SUBSCRIPTION:
             yield answer
             return
-        context = self._context(principal, request_id)
+        context = _SubscriptionContext(**vars(self._context(principal, request_id)), turns=self._turns)
         try:
             results = await self._schema.subscribe(
                 operation.query,
@@ -141,34 +142,39 @@ class Execution:
             return _failed(operation, context)
 
 
-def _in_threads(executor_class: type[Any], turns: CapacityLimiter) -> type[Any]:
-    """An executor of graphql-core that executes the events of subscriptions in worker threads."""
-    # One schema can be served by several applications of a process, one after the other.
-    executor_class = getattr(executor_class, "unthreaded", executor_class)
+@dataclass
+class _SubscriptionContext(OperationContext):
+    """:param turns: bounds the threads that events are executed in"""
 
-    class EventExecutor(executor_class):
-        unthreaded = executor_class
-        executes_event = False
+    turns: CapacityLimiter = field(kw_only=True)
 
-        def build_per_event_executor(self, payload: Any) -> Any:
-            executor: Any = super().build_per_event_executor(payload)
-            executor.context_value = replace(self.context_value)
-            executor.executes_event = True
-            return executor
 
-        def execute_operation(self, serially: bool | None = None) -> Any:
-            if not self.executes_event:
-                return super().execute_operation(serially)
-            return to_thread.run_sync(self._execute_event, serially, limiter=turns)
+class _EventExecutor(StrawberryGraphQLCoreExecutionContext):
+    """Executes each event of a subscription in a worker thread, with a context of its own.
 
-        def _execute_event(self, serially: bool | None) -> Any:
-            return asyncio.run(self._awaited_operation(serially))
+    graphql-core would do it on the event loop that waits for the events, and Strawberry has no way to compose the two
+    otherwise. What this relies on, of graphql-core 3.3, is tested in tests/gateway/test_subscriptions.py.
+    """
 
-        async def _awaited_operation(self, serially: bool | None) -> Any:
-            result = super().execute_operation(serially)
-            return await result if isawaitable(result) else result
+    executes_event = False
 
-    return EventExecutor
+    def build_per_event_executor(self, payload: Any) -> Any:
+        executor: Any = super().build_per_event_executor(payload)
+        executor.context_value = replace(self.context_value)
+        executor.executes_event = True
+        return executor
+
+    def execute_operation(self, serially: bool | None = None) -> Any:
+        if not self.executes_event:
+            return super().execute_operation(serially)
+        return to_thread.run_sync(self._execute_event, serially, limiter=self.context_value.turns)
+
+    def _execute_event(self, serially: bool | None) -> Any:
+        return asyncio.run(self._awaited_operation(serially))
+
+    async def _awaited_operation(self, serially: bool | None) -> Any:
+        result: Any = super().execute_operation(serially)
+        return await result if isawaitable(result) else result
 
 
 def _answered(result: ExecutionResult, context: OperationContext, operation: GraphQLRequest) -> Answer:
