@@ -90,6 +90,8 @@ class TokenAuthentication(AuthenticationBackend):
 
 def refuse_authentication(connection: HTTPConnection, error: AuthenticationError) -> Response:
     """The answer to a request whose token was refused."""
+    if isinstance(error, ForeignRequest):
+        return refusal_response(connection, RequestRefused(403, ErrorCode.CSRF_HEADER_REQUIRED, str(error)))
     count_refused_token(error)
     if isinstance(error.__cause__, KeysUnavailable):
         unavailable = RequestRefused(
@@ -101,8 +103,6 @@ def refuse_authentication(connection: HTTPConnection, error: AuthenticationError
         return refusal_response(connection, unavailable)
     if isinstance(error, NotAllowed):
         return refusal_response(connection, RequestRefused(403, ErrorCode.FORBIDDEN, str(error)))
-    if isinstance(error, ForeignRequest):
-        return refusal_response(connection, RequestRefused(403, ErrorCode.CSRF_HEADER_REQUIRED, str(error)))
     challenge = f'{_CHALLENGE}, error="invalid_token", error_description="{error!s}"'
     return refusal_response(
         connection, RequestRefused(401, ErrorCode.UNAUTHENTICATED, str(error), {"WWW-Authenticate": challenge})

@@ -136,12 +136,16 @@ async def logout(request: Request) -> Response:
 async def session(request: Request) -> Response:
     """Endpoint of ``/session``: who the browser is logged in as, for the pages' scripts, which cannot read the cookie.
 
-    ``{"subject": …, "bundles": […]}``, or ``{"subject": null}``.
+    ``{"subject": …, "bundles": […], "permissions": […]}``, or ``{"subject": null}``.
     """
     state: dict[str, object] = {"subject": None}
     if isinstance(request.user, Caller):
         principal = request.user.principal
-        state = {"subject": principal.subject, "bundles": sorted(principal.bundles)}
+        state = {
+            "subject": principal.subject,
+            "bundles": sorted(principal.bundles),
+            "permissions": sorted(permission.value for permission in principal.permissions),
+        }
     return JSONResponse(state, headers=HEADERS)
 
 

@@ -52,7 +52,7 @@ def ask(gateway: Gateway, **headers: str) -> httpx.Response:
 def test_the_link_logs_a_browser_in_once_and_only_by_its_button(
     gateway: Gateway, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    arguments = ["--subject", "operator:jane", "--bundles", "one,two", "--lifetime", "300"]
+    arguments = ["--subject", "operator:jane", "--bundles", "one,two", "--lifetime", "300", "--allow", "request-parse"]
     assert token_command(["operator", "--login-url", "http://gateway/graphql", *arguments]) == 0
     link = urlsplit(capsys.readouterr().out.strip())
     assert (link.scheme, link.netloc, link.path) == ("http", "gateway", "/login")
@@ -75,7 +75,8 @@ def test_the_link_logs_a_browser_in_once_and_only_by_its_button(
     cookie = welcome.headers["set-cookie"]
     assert re.search(r"; HttpOnly; Max-Age=(299|300); Path=/; SameSite=strict$", cookie)
     assert ask(gateway, **CSRF).json() == {"data": WHO}
-    assert gateway.http.get("/session").json() == {"subject": "operator:jane", "bundles": ["one", "two"]}
+    session = {"subject": "operator:jane", "bundles": ["one", "two"], "permissions": ["request-parse"]}
+    assert gateway.http.get("/session").json() == session
 
     again = redeem(gateway, **fields)
     assert again.status_code == 403
@@ -175,6 +176,20 @@ def test_a_form_is_read_within_bounds(gateway: Gateway, code: str) -> None:
 
     assert [large.status_code, many.status_code, other.status_code] == [413, 400, 415]
     assert gateway.http.put("/login").status_code == 405
+
+
+def test_a_crowd_that_logs_in_is_told_to_come_again(
+    gateway: Gateway, code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as crowded:
+        crowded.setattr(login_module, "MAX_WAITING", 0)
+        refused = redeem(gateway, code)
+
+    assert refused.status_code == 429
+    assert refused.headers["retry-after"] == "2"
+    assert refused.json()["errors"][0]["extensions"]["code"] == "TOO_MANY_REQUESTS"
+    # The code is still good.
+    assert redeem(gateway, code).status_code == 303
 
 
 @pytest.mark.parametrize(
