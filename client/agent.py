@@ -130,12 +130,20 @@ class Agent:
                         raise MalformedFrame("a manager registers once")
                     await self._take_helper()
                     self._poll = Poll(
-                        self._gateway, message, self._config.poll_interval, self._manager.send, self._write_status
+                        self._gateway,
+                        message,
+                        self._config.poll_interval,
+                        self._manager.send,
+                        self._write_status,
+                        lambda: self._outbox.undelivered_results,
                     )
                     self._start(self._register(message, self._poll))
                 case protocol.Tick():
                     if self._poll is not None:
                         self._poll.tick()
+                case protocol.Activity():
+                    if self._poll is not None:
+                        self._poll.activity = message
                 case protocol.Read():
                     self._reads.ask(message, self._manager.send)
                 case protocol.Flush():

@@ -7,6 +7,7 @@ stop and its leases expire.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Callable
@@ -21,12 +22,14 @@ from .generated.claim_callbacks import ClaimCallbacks
 from .generated.claim_parse_requests import ClaimParseRequests
 from .generated.enums import OutcomeStatus
 from .generated.heartbeat import Heartbeat
-from .generated.input_types import ClaimInput
+from .generated.input_types import ClaimInput, ParsingFileInput, ProcessorActivityInput
 from .generated.renew_claims import RenewClaims
 from .generated.waiting_work import WaitingWork
 from .gql_base_client import Operation, OperationError
 from .outage import Backoff
 from .transport import GatewayError
+
+log = logging.getLogger(__name__)
 
 MAX_PARSE_REQUESTS = 100
 """Priority parse requests that a processor holds at most."""
@@ -55,6 +58,7 @@ class Claim:
 class Poll:
     """:param send: hands a message to the manager
     :param polled: called after each poll, whether it had answers or not
+    :param undelivered: how many parse results wait for the gateway
     """
 
     def __init__(
@@ -64,12 +68,14 @@ class Poll:
         interval: float,
         send: Callable[[protocol.FromAgent], None],
         polled: Callable[[], None],
+        undelivered: Callable[[], int],
     ) -> None:
         self._gateway = gateway
         self._registration = registration
         self._interval = interval
         self._send = send
         self._polled = polled
+        self._undelivered = undelivered
         self._ticked = asyncio.Event()
         self._backoff = Backoff()
         self._callback_claim = Claim()
@@ -80,6 +86,9 @@ class Poll:
         self._refreshed: dict[str, protocol.BundleRefreshed] = {}
         self._heartbeat_at = time.monotonic()
         self._renewed_at = time.monotonic()
+        self._known_activity: ProcessorActivityInput | None = None
+        """What the gateway was told last of what this processor does."""
+        self.activity: protocol.Activity | None = None
         self.bundle_names: list[str] = []
         self.last_tick_at: datetime | None = None
         self.last_heartbeat_at: datetime | None = None
@@ -124,7 +133,9 @@ class Poll:
     async def _poll(self) -> None:
         client = self._gateway.client
         now = time.monotonic()
-        heartbeat = client.heartbeat() if self._heartbeat_due(now) else None
+        due = self._heartbeat_due(now)
+        activity = self._activity_news() if due else None
+        heartbeat = client.heartbeat(activity) if due else None
         # Renewed before anything is claimed: an expired lease would otherwise come back as a new one.
         renewal = client.renew_claims(self._leases()) if self._renewal_due(now) else None
         work = client.waiting_work(self.bundle_names)
@@ -133,7 +144,7 @@ class Poll:
         ]
         await self._gateway.send(*operations)
         if heartbeat is not None:
-            _answered(heartbeat, self._take_heartbeat)
+            _answered(heartbeat, lambda data: self._take_heartbeat(data, activity))
         if renewal is not None:
             _answered(renewal, self._take_renewal)
         _answered(work, self._take_work)
@@ -168,11 +179,30 @@ class Poll:
     def _leases(self) -> list[str]:
         return [*self._callbacks, *self._requests][:MAX_RENEWALS]
 
-    def _take_heartbeat(self, data: Heartbeat) -> None:
+    def _activity_news(self) -> ProcessorActivityInput | None:
+        """What the gateway does not know yet of what this processor does."""
+        if self.activity is None:
+            return None
+        activity = ProcessorActivityInput(
+            parsing=[
+                ParsingFileInput(bundle_name=file.bundle_name, relative_fileloc=file.relative_fileloc)
+                for file in self.activity.parsing
+            ],
+            queued_files=self.activity.queued_files,
+            undelivered_results=self._undelivered(),
+        )
+        return None if activity == self._known_activity else activity
+
+    def _take_heartbeat(self, data: Heartbeat, activity: ProcessorActivityInput | None) -> None:
         payload = data.heartbeat
         require_open_job(payload.reason, payload.message)
         if payload.status is OutcomeStatus.ACCEPTED:
             self.alive()
+        if activity is not None and payload.status is not OutcomeStatus.FAILED:
+            # One that is refused is refused again: rather live without it.
+            self._known_activity = activity
+            if payload.status is OutcomeStatus.REFUSED:
+                log.warning("What this processor does can't be told: %s", payload.message)
 
     def _take_renewal(self, data: RenewClaims) -> None:
         self._renewed_at = time.monotonic()

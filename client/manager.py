@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from uuid6 import uuid7
 
 from . import protocol
+from .activity import ActivityReport
 from .bundle_refresh import BundleRefreshingManager
 from .bundles import BundleProxy
 from .callback_outcome import NOT_STARTED
@@ -79,6 +80,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     _finishing: ParseProcess | None = attrs.field(default=None, init=False)
     _signal: int | None = attrs.field(default=None, init=False)
     _completed: protocol.Completed | None = attrs.field(default=None, init=False)
+    _activity: ActivityReport = attrs.field(factory=ActivityReport, init=False)
     _last_tick: float = attrs.field(default=0.0, init=False)
     _last_purge: float = attrs.field(default=0.0, init=False)
 
@@ -122,6 +124,8 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
                 raise ProcessorStopped(f"The processor can't go on: {channel.closed}.")
         if (now := time.monotonic()) - self._last_tick >= TICK_INTERVAL:
             self._last_tick = now
+            if news := self._activity.news(self._processors, len(self._file_queue), now):
+                self.agent.hold(news)
             self.agent.send(protocol.Tick())
         self.agent.release(HOLD_TIME if self._processors else 0.0)
 

@@ -59,6 +59,19 @@ class Tick(Message, frozen=True):
     """The manager's loop has turned. Heartbeats, claims and renewals go out only while these arrive."""
 
 
+class FileAtWork(msgspec.Struct, kw_only=True, frozen=True):
+    bundle_name: str
+    relative_fileloc: str
+
+
+class Activity(Message, frozen=True):
+    """What the manager does now, for operators; goes with the next heartbeat. Comes only when it has changed."""
+
+    parsing: list[FileAtWork]
+    """At most 32, by bundle and path."""
+    queued_files: int
+
+
 class BundleRefreshed(Message, frozen=True):
     """A bundle was refreshed; a None version leaves the stored one as it is."""
 
@@ -259,6 +272,7 @@ _NotResults = (
     Register
     | SyncBundles
     | Tick
+    | Activity
     | BundleRefreshed
     | FilesObserved
     | ScanStale

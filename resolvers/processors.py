@@ -11,6 +11,7 @@ from airflow._shared.timezones.timezone import utcnow
 from airflow.jobs.job import Job, JobState, health_check_threshold
 from sqlalchemy import func, or_, select
 
+from . import activity
 from .jobs import JOB_TYPE
 from .pages import Keyset, Page, PageRequest, Row, SelectListing
 from .principal import ALL_BUNDLES, Principal
@@ -96,6 +97,8 @@ def _rows() -> Rows:
         Job.latest_heartbeat,
         Job.start_date,
         Job.end_date,
+        Processor.activity,
+        Processor.activity_at,
         _alive().label("alive"),
     ).outerjoin(Job, (Job.id == Processor.job_id) & (Job.job_type == JOB_TYPE))
 
@@ -117,8 +120,11 @@ def _parses_any(dialect: str, bundle_names: list[str]) -> ColumnElement[bool]:
 
 def _visible(principal: Principal, row: Row) -> Row:
     names: list[str] = row["bundle_names"]
+    # What one that is not alive was at last, it does not do now.
+    stored = row["activity"] if row["alive"] else None
     return {
         **row,
         "alive": bool(row["alive"]),
+        "activity": None if stored is None else activity.visible(principal, stored),
         "bundle_names": [name for name in names if name == ALL_BUNDLES or principal.grants_bundle(name)],
     }

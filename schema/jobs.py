@@ -8,7 +8,9 @@ from typing import Annotated
 
 import strawberry
 
+from ..resolvers import activity as activities
 from ..resolvers import jobs
+from ..resolvers.activity import Activity
 from ..resolvers.principal import TokenKind
 from .context import Info
 from .outcomes import Outcome, OutcomeStatus, settled
@@ -72,6 +74,23 @@ class RegisterProcessorPayload(Outcome):
     )
 
 
+@strawberry.input(description="A file that the processor is parsing.")
+class ParsingFileInput:
+    bundle_name: str = strawberry.field(description="The file's bundle; the token must grant it.")
+    relative_fileloc: str = strawberry.field(description="Path of the file in its bundle, at most 2,000 bytes.")
+
+
+@strawberry.input(description="What the processor does now, for operators to see.")
+class ProcessorActivityInput:
+    parsing: list[ParsingFileInput] = strawberry.field(
+        description="Files that are being parsed, by bundle and path; the first 32 of them."
+    )
+    queued_files: int = strawberry.field(description="Number of files that wait for their turn.")
+    undelivered_results: int = strawberry.field(
+        description="Number of parse results that the gateway has not taken yet."
+    )
+
+
 @strawberry.type(description="The answer to a heartbeat.")
 class HeartbeatPayload(Outcome):
     recorded_at: datetime | None = strawberry.field(
@@ -95,6 +114,14 @@ class CompleteJobInput:
 )
 class CompleteJobPayload(Outcome):
     pass
+
+
+def _activity(input: ProcessorActivityInput | None) -> Activity | None:
+    return input and Activity(
+        parsing=[(file.bundle_name, file.relative_fileloc) for file in input.parsing],
+        queued_files=input.queued_files,
+        undelivered_results=input.undelivered_results,
+    )
 
 
 @strawberry.type
@@ -148,15 +175,29 @@ class JobMutation:
 
     @strawberry.mutation(
         description="Say that the processor's loop still runs. Refused with `JOB_CLOSED` when its Job has "
-        "ended or was "
-        "deleted: the processor must stop then. Needs a job token."
+        "ended, was deleted or was asked to end: the processor must stop then. Refused with `INVALID_ARGUMENT`, "
+        "`BUNDLE_NOT_GRANTED` or `INVALID_PATH`, and not recorded, when `activity` makes no sense. Needs a job token."
     )
-    def heartbeat(self, info: Info) -> HeartbeatPayload:
+    def heartbeat(
+        self,
+        info: Info,
+        activity: Annotated[
+            ProcessorActivityInput | None,
+            strawberry.argument(
+                description="What the processor does now; null when that has not changed since its last heartbeat."
+            ),
+        ] = None,
+    ) -> HeartbeatPayload:
         principal = info.context.require(TokenKind.JOB)
 
         def beat() -> HeartbeatPayload:
+            told = _activity(activity)
+            if told is not None:
+                activities.check(principal, told)
             with info.context.transaction() as session:
                 recorded_at = jobs.heartbeat(session, principal)
+                if told is not None:
+                    activities.record(session, principal, told, recorded_at)
             return HeartbeatPayload(status=OutcomeStatus.ACCEPTED, recorded_at=recorded_at)
 
         return settled(HeartbeatPayload, beat)

@@ -97,7 +97,12 @@ class OperatorMutation:
         "still cannot). Needs an operator token with the permission `manage-callbacks`."
     )
     def retry_callback(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`id` of a `PendingCallback`.")]
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID,
+            strawberry.argument(description="Which callback: the `id` of one that `pendingCallbacks` shows."),
+        ],
     ) -> RetryCallbackPayload:
         principal, callback_id = info.context.require(TokenKind.OPERATOR), _callback_id(id)
         return _changed(
@@ -110,7 +115,12 @@ class OperatorMutation:
         "token with the permission `manage-callbacks`."
     )
     def drop_callback(
-        self, info: Info, id: Annotated[strawberry.ID, strawberry.argument(description="`id` of a `PendingCallback`.")]
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID,
+            strawberry.argument(description="Which callback: the `id` of one that `pendingCallbacks` shows."),
+        ],
     ) -> DropCallbackPayload:
         principal, callback_id = info.context.require(TokenKind.OPERATOR), _callback_id(id)
         return _changed(
@@ -127,7 +137,10 @@ class OperatorMutation:
     def stop_processor(
         self,
         info: Info,
-        job_id: Annotated[int, strawberry.argument(description="Id of its Job, the `jobId` of a `Processor`.")],
+        job_id: Annotated[
+            int,
+            strawberry.argument(description="Id of the Job in Airflow that stands for it, as `processors` shows it."),
+        ],
     ) -> StopProcessorPayload:
         principal = info.context.require(TokenKind.OPERATOR)
         return _changed(info, StopProcessorPayload, lambda session: stopping.stop(session, principal, job_id))

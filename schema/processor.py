@@ -8,6 +8,7 @@ from typing import Any
 
 import strawberry
 
+from ..resolvers.activity import Activity
 from ..resolvers.pages import Row
 from .node import KeyedNode
 
@@ -20,6 +21,27 @@ class JobState(Enum):
     SUCCESS = strawberry.enum_value("success", description="Ended by itself or because it was asked to.")
     RESTARTING = strawberry.enum_value("restarting", description="Asked to end by Airflow.")
     FAILED = strawberry.enum_value("failed", description="Ended because of an error, or declared dead by Airflow.")
+
+
+@strawberry.type(description="A file that a processor is parsing.")
+class ParsingFile:
+    bundle_name: str = strawberry.field(description="The file's bundle.")
+    relative_fileloc: str = strawberry.field(description="Path of the file in its bundle.")
+
+
+@strawberry.type(description="What a processor does now, as it says itself with its heartbeats.")
+class ProcessorActivity:
+    parsing: list[ParsingFile] = strawberry.field(
+        description="Files of bundles that your token grants which it is parsing, by bundle and path; at most 32."
+    )
+    queued_files: int = strawberry.field(description="Number of files that wait for their turn.")
+    undelivered_results: int = strawberry.field(
+        description="Number of parse results that the gateway has not taken yet; it grows while the gateway is away."
+    )
+    at: datetime = strawberry.field(
+        description="When it said so, on the gateway's clock (UTC). It says nothing while nothing changes: as long as "
+        "the processor is alive, this is what it does."
+    )
 
 
 @strawberry.type(description="One start of a DAG processor that registered with the gateway; a restart is another.")
@@ -53,10 +75,28 @@ class Processor(KeyedNode):
         "Job's row is gone."
     )
 
+    activity: ProcessorActivity | None = strawberry.field(
+        description="What it does now; null when it is not alive, or has not said yet."
+    )
+
     def key(self) -> tuple[Any, ...]:
         return (self.job_id,)
 
     @staticmethod
     def of(row: Row) -> Processor:
-        fields: dict[str, Any] = {**row, "state": None if row["state"] is None else JobState(row["state"])}
+        fields: dict[str, Any] = {
+            **row,
+            "state": None if row["state"] is None else JobState(row["state"]),
+            "activity": _activity(row["activity"], row["activity_at"]),
+        }
+        del fields["activity_at"]
         return Processor(**fields)
+
+
+def _activity(activity: Activity | None, at: datetime) -> ProcessorActivity | None:
+    return activity and ProcessorActivity(
+        parsing=[ParsingFile(bundle_name=bundle, relative_fileloc=path) for bundle, path in activity.parsing],
+        queued_files=activity.queued_files,
+        undelivered_results=activity.undelivered_results,
+        at=at,
+    )

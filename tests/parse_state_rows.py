@@ -41,7 +41,8 @@ READ_ALL = {
         edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount } }""",
     "processors": """query Read($first: Int!, $after: String) { processors(first: $first, after: $after) {
         nodes { id jobId subject hostname pid bundleNames parsegateVersion airflowVersion registeredAt state alive
-            latestHeartbeat startDate endDate }
+            latestHeartbeat startDate endDate
+            activity { parsing { bundleName relativeFileloc } queuedFiles undeliveredResults at } }
         edges { cursor } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } totalCount } }""",
     "pendingCallbacks": """query Read($first: Int!, $after: String) { pendingCallbacks(first: $first, after: $after) {
         nodes { id state type bundleName bundleVersion relativeFileloc dagId runId taskId mapIndex tryNumber

@@ -33,6 +33,7 @@ from .input_types import (
     DeleteVariableInput,
     FileReferenceInput,
     ParseResultInput,
+    ProcessorActivityInput,
     ReconcileBundleInput,
     RegisterProcessorInput,
     SetVariableInput,
@@ -264,9 +265,11 @@ class Client(GqlBaseClient):
             result_type=RegisterProcessor,
         )
 
-    def heartbeat(self) -> Operation[Heartbeat]:
-        """Say that the processor's loop still runs. Refused with `JOB_CLOSED` when its Job has ended or was deleted: the processor must stop then. Needs a job token."""
-        variables: dict[str, object] = {}
+    def heartbeat(
+        self, activity: Union[Optional[ProcessorActivityInput], UnsetType] = UNSET
+    ) -> Operation[Heartbeat]:
+        """Say that the processor's loop still runs. Refused with `JOB_CLOSED` when its Job has ended, was deleted or was asked to end: the processor must stop then. Refused with `INVALID_ARGUMENT`, `BUNDLE_NOT_GRANTED` or `INVALID_PATH`, and not recorded, when `activity` makes no sense. Needs a job token."""
+        variables: dict[str, object] = {"activity": activity}
         return Operation(
             self,
             query=HEARTBEAT_GQL,

@@ -198,6 +198,34 @@ class ParseResultInput(BaseModel):
     "The processor's digest of all that this result holds beyond `attemptId`, `sequence`, version and duration: equal only if the documents (without `lastLoaded`), import errors, warnings, source code and `bundlePath` are. At most 64 characters. With it the same result can be recorded by `recordUnchangedResults` later; null: it can't."
 
 
+class ParsingFileInput(BaseModel):
+    """A file that the processor is parsing."""
+
+    bundle_name: str = Field(
+        validation_alias="bundleName", serialization_alias="bundleName"
+    )
+    "The file's bundle; the token must grant it."
+    relative_fileloc: str = Field(
+        validation_alias="relativeFileloc", serialization_alias="relativeFileloc"
+    )
+    "Path of the file in its bundle, at most 2,000 bytes."
+
+
+class ProcessorActivityInput(BaseModel):
+    """What the processor does now, for operators to see."""
+
+    parsing: list["ParsingFileInput"]
+    "Files that are being parsed, by bundle and path; the first 32 of them."
+    queued_files: int = Field(
+        validation_alias="queuedFiles", serialization_alias="queuedFiles"
+    )
+    "Number of files that wait for their turn."
+    undelivered_results: int = Field(
+        validation_alias="undeliveredResults", serialization_alias="undeliveredResults"
+    )
+    "Number of parse results that the gateway has not taken yet."
+
+
 class ReconcileBundleInput(BaseModel):
     """All files of a bundle as a scan just found them."""
 
@@ -350,6 +378,7 @@ class UnchangedResultsInput(BaseModel):
 
 DeleteVariableInput.model_rebuild()
 ParseResultInput.model_rebuild()
+ProcessorActivityInput.model_rebuild()
 SetVariableInput.model_rebuild()
 SyncBundlesInput.model_rebuild()
 UnchangedResultsInput.model_rebuild()

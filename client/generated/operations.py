@@ -200,8 +200,8 @@ mutation RegisterProcessor($input: RegisterProcessorInput!) {
 """
 
 HEARTBEAT_GQL = """
-mutation Heartbeat {
-  heartbeat {
+mutation Heartbeat($activity: ProcessorActivityInput) {
+  heartbeat(activity: $activity) {
     status
     reason
     message

@@ -285,6 +285,31 @@ def test_an_idle_agent_sends_one_request_per_interval_and_a_callback_comes_withi
     assert time.monotonic() - left_at < 3
 
 
+def test_what_the_manager_does_goes_with_a_heartbeat_and_once_only(served: FaultyGateway, start_agent: StartAgent):
+    def told() -> list[Any]:
+        return [request.variables("Heartbeat").get("activity") for request in served.asked("Heartbeat")]
+
+    agent = start_agent()
+    agent.start("dags", heartbeat_interval=0.5)
+    at_work = [protocol.FileAtWork(bundle_name="dags", relative_fileloc="a.py")]
+    first = {
+        "parsing": [{"bundleName": "dags", "relativeFileloc": "a.py"}],
+        "queuedFiles": 3,
+        "undeliveredResults": 0,
+    }
+
+    agent.manager.send(protocol.Activity(parsing=at_work, queued_files=3))
+    eventually(lambda: first in told() and told()[-2:] == [None, None])
+    # What the gateway refuses, it is not asked again, and the processor goes on living.
+    agent.manager.send(protocol.Activity(parsing=at_work, queued_files=-1))
+    eventually(lambda: agent.log_lines("What this processor does can't be told"))
+    agent.manager.send(protocol.Activity(parsing=[], queued_files=0))
+    last = {"parsing": [], "queuedFiles": 0, "undeliveredResults": 0}
+    eventually(lambda: last in told() and told()[-2:] == [None, None])
+
+    assert [activity for activity in told() if activity] == [first, {**first, "queuedFiles": -1}, last]
+
+
 def test_a_hung_manager_looks_dead(served: FaultyGateway, start_agent: StartAgent):
     agent = start_agent()
     agent.start("dags", heartbeat_interval=0.5)

@@ -170,16 +170,18 @@ def test_a_parse_request_is_answered_by_a_parse_that_begins_after_a_refresh(runn
     assert result.lease_ids == ["request-1"]
 
 
-def test_a_parse_request_for_a_running_file_gets_a_parse_of_its_own(running: Setting):
+def test_a_parse_request_for_a_running_file_of_which_the_agent_knows_gets_a_parse_of_its_own(running: Setting):
     path, mark = running.plain / "slow.py", running.root / "home" / "slow.mark"
     path.write_text(
-        f"import os, time\nopen({str(mark)!r}, 'a').write('x')\ntime.sleep(3)\n"
+        f"import os, time\nopen({str(mark)!r}, 'a').write('x')\ntime.sleep(5)\n"
         + DAG.format(name="slow", description="'1'")
     )
     path.chmod(0o644)
     deadline = time.monotonic() + 60
     while not mark.exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    at_work = protocol.FileAtWork(bundle_name="plain", relative_fileloc="slow.py")
+    running.agent.wait(lambda: any(at_work in activity.parsing for activity in running.agent.of(protocol.Activity)))
     lease = protocol.ParseRequestLease(lease_id="request-2", bundle_name="plain", relative_fileloc="slow.py")
     running.agent.send(protocol.ParseRequestsLeased(leases=[lease]))
     running.agent.wait(lambda: any(result.lease_ids == ["request-2"] for result in running.results("slow.py")))

@@ -41,6 +41,7 @@ def test_a_processor_shows_its_registration_and_its_job(gateway: Gateway) -> Non
         "latestHeartbeat": heartbeat.isoformat(),
         "startDate": "2024-01-01T00:00:00+00:00",
         "endDate": None,
+        "activity": None,
     }
 
 
