@@ -88,11 +88,15 @@ class _Watch:
 
     def __init__(self, bundle_name: str, turns: CapacityLimiter, interval: float) -> None:
         self.subscribers: list[_Subscriber[Any]] = []
-        self.failed = False
         self._bundle_name = bundle_name
         self._turns = turns
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Because of a fault, or with the event loop that it was started on."""
+        return self._task is not None and self._task.done()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
@@ -121,7 +125,6 @@ class _Watch:
                     )
                 is_away = True
             except Exception as error:  # whatever it is, those who watch must not wait for ever
-                self.failed = True
                 for subscriber in self.subscribers:
                     subscriber.fail(error)
                 return
@@ -195,7 +198,7 @@ class Feeds:
     @contextmanager
     def _subscribed(self, bundle_name: str, subscriber: _Subscriber[Any]) -> Generator[None]:
         watch = self._watches.get(bundle_name)
-        if watch is None or watch.failed:
+        if watch is None or watch.has_ended:
             watch = self._watches[bundle_name] = _Watch(bundle_name, self._turns, self._interval)
             watch.start()
         watch.subscribers.append(subscriber)

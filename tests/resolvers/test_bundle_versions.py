@@ -114,10 +114,13 @@ def test_a_bundle_without_versions_begins_anew_when_its_set_of_files_changes(
         find(processor, None, "a.py")
     assert not [text for text in sent if not text.startswith("SELECT")], "it says nothing new"
     assert seen(gateway, "") == version
+    parse(processor, None, "a.py", sequence=2, timedOut=True)
     find(processor, None, "a.py", "b.py")
     parse(processor, None, "b.py")
-    assert counts(seen(gateway)) == ("IN_PROGRESS", 2, 1, ["a.py"], [])
-    parse(processor, None, "a.py", sequence=2)
+    assert counts(seen(gateway)) == ("IN_PROGRESS", 2, 1, ["a.py"], []), "it failed before the files changed"
+    parse(processor, None, "a.py", sequence=3, timedOut=True)
+    assert counts(seen(gateway)) == ("IN_PROGRESS", 2, 1, [], ["a.py"])
+    parse(processor, None, "a.py", sequence=4)
     assert counts(seen(gateway)) == ("COMPLETE", 2, 2, [], [])
 
 
