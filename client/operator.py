@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from .. import __version__
 from .generated.client import Client
-from .generated.enums import FileStatus, OutcomeStatus, PendingCallbackState
+from .generated.enums import OutcomeStatus, PendingCallbackState
 from .generated.fragments import BundleSummary, CallbackSummary, FailingFile, ProcessorSummary, VersionProgress
 from .generated.operator_version import OperatorVersion
 from .generated.request_parse import RequestParseRequestParse as RequestedParse
@@ -81,9 +81,8 @@ class DeploymentStatus:
     bundles: list[BundleSummary]
     """Those in the configuration, by name."""
     failing: list[FailingFile]
-    """Files with import errors, and those whose last result was refused or timed out."""
-    is_failing_complete: bool
-    """Whether ``failing`` has all of them."""
+    """Files with import errors, and those whose last result was refused or timed out, by bundle and path."""
+    failing_count: int
     processors: list[ProcessorSummary]
     """The newest first; of those that don't live any more, too."""
     callbacks: list[CallbackSummary]
@@ -138,18 +137,17 @@ class AsyncOperator:
         """
         client = await self._connected()
         bundles = client.operator_bundles(first=500, active=True)
-        failing = _failing_queries(client, bundle)
+        failing = client.operator_failing_files(first=_PAGE, bundle=bundle)
         processors = client.operator_processors(first=_PAGE, bundle=bundle)
         callbacks = client.operator_pending_callbacks(first=_PAGE, bundle=bundle)
         parked = client.operator_pending_callbacks(first=_PAGE, bundle=bundle, state=PendingCallbackState.PARKED)
-        await self._ask(bundles, *failing, processors, callbacks, parked)
-        lists = [query.result().files for query in failing]
+        await self._ask(bundles, failing, processors, callbacks, parked)
         parked_callbacks = parked.result().pending_callbacks
         others = callbacks.result().pending_callbacks
         return DeploymentStatus(
             bundles=[node for node in bundles.result().bundles.nodes if bundle in (None, node.name)],
-            failing=_by_path(file for files in lists for file in files.nodes),
-            is_failing_complete=not any(files.page_info.has_next_page for files in lists),
+            failing=failing.result().files.nodes,
+            failing_count=failing.result().files.total_count,
             processors=processors.result().processors.nodes,
             callbacks=[
                 *parked_callbacks.nodes,
@@ -166,20 +164,16 @@ class AsyncOperator:
         :raises OperatorError: there is no answer
         """
         client = await self._connected()
-        queries = _failing_queries(client, bundle)
-        await self._ask(*queries)
-        found: list[FailingFile] = []
-        for filters, query in zip(_FAILING, queries, strict=True):
+        query = client.operator_failing_files(first=_PAGE, bundle=bundle)
+        await self._ask(query)
+        files = query.result().files
+        found = list(files.nodes)
+        while files.page_info.has_next_page:
+            query = client.operator_failing_files(first=_PAGE, bundle=bundle, after=files.page_info.end_cursor)
+            await self._ask(query)
             files = query.result().files
             found += files.nodes
-            while files.page_info.has_next_page:
-                query = client.operator_failing_files(
-                    first=_PAGE, after=files.page_info.end_cursor, bundle=bundle, **filters
-                )
-                await self._ask(query)
-                files = query.result().files
-                found += files.nodes
-        return _by_path(found)
+        return found
 
     async def wait_for_version(
         self,
@@ -345,20 +339,3 @@ class Operator:
 
     def _run(self, answer: Coroutine[Any, Any, ResultT]) -> ResultT:
         return self._runner.run(answer)
-
-
-_FAILING: tuple[dict[str, Any], ...] = (
-    {"has_import_errors": True},
-    {"status": FileStatus.REFUSED},
-    {"status": FileStatus.TIMED_OUT},
-)
-"""What makes a file a failing one, as filters of ``files``; a file may meet two of them."""
-
-
-def _failing_queries(client: Client, bundle: str | None) -> list[Operation[Any]]:
-    return [client.operator_failing_files(first=_PAGE, bundle=bundle, **filters) for filters in _FAILING]
-
-
-def _by_path(files: Any) -> list[FailingFile]:
-    unique: dict[str, FailingFile] = {file.id: file for file in files}
-    return sorted(unique.values(), key=lambda file: (file.bundle_name, file.relative_fileloc))

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .generated.enums import FileStatus, JobState
+from .generated.enums import BundleVersionState, FileStatus, JobState
 from .generated.fragments import BundleSummary, CallbackSummary, FailingFile, ProcessorSummary
 from .operator import DeploymentStatus
 
@@ -25,8 +25,8 @@ def print_status(console: Console, status: DeploymentStatus, now: datetime | Non
     console.print()
     if status.failing:
         console.print(_failing(status.failing[:_SHOWN], now))
-        if len(status.failing) > _SHOWN or not status.is_failing_complete:
-            console.print(Text("There are more: parsegate errors lists all, with their text.", style="dim"))
+        if status.failing_count > _SHOWN:
+            console.print(Text(f"{status.failing_count} in all: parsegate errors lists them, with their text."))
     else:
         console.print("No file fails.")
     console.print()
@@ -87,20 +87,30 @@ def _count(number: int) -> Text:
 
 
 def _bundles(bundles: Sequence[BundleSummary], now: datetime) -> Table:
-    table = _table("Bundles", "Bundle", "Version", "Refreshed")
-    for heading in ("Files", "DAGs", "Import errors", "Warnings"):
+    table = _table("Bundles", "Bundle", "Version", "Parsed", "Refreshed")
+    for heading in ("Failing", "DAGs", "Warnings"):
         table.add_column(heading, justify="right")
+    table.columns[1].no_wrap = True
     for bundle in bundles:
+        current = bundle.current_version
         table.add_row(
             Text(bundle.name),
-            Text((bundle.version or "")[:12]),
+            Text(((current.version if current else bundle.version) or "")[:12]),
+            _parsed(bundle),
             age(bundle.last_refreshed, now),
-            str(bundle.file_count),
+            _count(bundle.error_file_count),
             str(bundle.dag_count),
-            _count(bundle.import_error_count),
             str(bundle.warning_count),
         )
     return table
+
+
+def _parsed(bundle: BundleSummary) -> Text:
+    version = bundle.current_version
+    if version is None:
+        return Text(f"{bundle.file_count} files")
+    is_complete = version.state is BundleVersionState.COMPLETE
+    return Text(f"{version.stored_count} of {version.file_count} files", style="" if is_complete else "yellow")
 
 
 def _failing(files: Sequence[FailingFile], now: datetime) -> Table:

@@ -68,7 +68,7 @@ def as_json(found: DeploymentStatus) -> dict[str, Any]:
     }
     return {
         **{name: [item.model_dump(mode="json", by_alias=True) for item in items] for name, items in lists.items()},
-        "hasMoreFailingFiles": not found.is_failing_complete,
+        "failingFileCount": found.failing_count,
         "callbackCount": found.callback_count,
         "parkedCallbackCount": found.parked_callback_count,
     }

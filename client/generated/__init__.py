@@ -62,6 +62,7 @@ from .files import (
 )
 from .fragments import (
     BundleSummary,
+    BundleSummaryCurrentVersion,
     CallbackSummary,
     FailingFile,
     FailingFileImportErrors,
@@ -275,6 +276,7 @@ __all__ = [
     "BundleStates",
     "BundleStatesBundleStates",
     "BundleSummary",
+    "BundleSummaryCurrentVersion",
     "BundleVersionState",
     "Bundles",
     "BundlesBundles",

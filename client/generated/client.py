@@ -314,16 +314,12 @@ class Client(GqlBaseClient):
         first: int,
         after: Union[Optional[str], UnsetType] = UNSET,
         bundle: Union[Optional[str], UnsetType] = UNSET,
-        status: Union[Optional[FileStatus], UnsetType] = UNSET,
-        has_import_errors: Union[Optional[bool], UnsetType] = UNSET,
     ) -> Operation[OperatorFailingFiles]:
         """Files of the file ledger. Needs an operator token."""
         variables: dict[str, object] = {
             "first": first,
             "after": after,
             "bundle": bundle,
-            "status": status,
-            "hasImportErrors": has_import_errors,
         }
         return Operation(
             self,

@@ -26,8 +26,14 @@ class BundleSummary(BaseModel):
     team_name: Optional[str] = Field(
         validation_alias="teamName", serialization_alias="teamName"
     )
+    current_version: Optional["BundleSummaryCurrentVersion"] = Field(
+        validation_alias="currentVersion", serialization_alias="currentVersion"
+    )
     file_count: int = Field(
         validation_alias="fileCount", serialization_alias="fileCount"
+    )
+    error_file_count: int = Field(
+        validation_alias="errorFileCount", serialization_alias="errorFileCount"
     )
     dag_count: int = Field(validation_alias="dagCount", serialization_alias="dagCount")
     import_error_count: int = Field(
@@ -35,6 +41,20 @@ class BundleSummary(BaseModel):
     )
     warning_count: int = Field(
         validation_alias="warningCount", serialization_alias="warningCount"
+    )
+
+
+class BundleSummaryCurrentVersion(BaseModel):
+    version: str
+    state: BundleVersionState
+    file_count: int = Field(
+        validation_alias="fileCount", serialization_alias="fileCount"
+    )
+    stored_count: int = Field(
+        validation_alias="storedCount", serialization_alias="storedCount"
+    )
+    failed_count: int = Field(
+        validation_alias="failedCount", serialization_alias="failedCount"
     )
 
 

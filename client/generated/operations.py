@@ -240,7 +240,15 @@ fragment BundleSummary on Bundle {
   version
   lastRefreshed
   teamName
+  currentVersion {
+    version
+    state
+    fileCount
+    storedCount
+    failedCount
+  }
   fileCount
+  errorFileCount
   dagCount
   importErrorCount
   warningCount
@@ -248,14 +256,8 @@ fragment BundleSummary on Bundle {
 """
 
 OPERATOR_FAILING_FILES_GQL = """
-query OperatorFailingFiles($first: Int!, $after: String, $bundle: String, $status: FileStatus, $hasImportErrors: Boolean) {
-  files(
-    first: $first
-    after: $after
-    bundle: $bundle
-    status: $status
-    hasImportErrors: $hasImportErrors
-  ) {
+query OperatorFailingFiles($first: Int!, $after: String, $bundle: String) {
+  files(first: $first, after: $after, bundle: $bundle, failing: true) {
     nodes {
       ...FailingFile
     }

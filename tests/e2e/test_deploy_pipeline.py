@@ -151,7 +151,7 @@ def test_a_broken_commit_fails_with_the_error_text_and_the_fixed_one_lands(pipel
 
     code, output, errors = pipeline.run("status")
     assert (code, errors) == (0, "")
-    for shown in ("team/broken.py", "first.test", "second.test", broken[:12]):
+    for shown in ("team/broken.py", "first.test", "second.test", broken[:12], "4 of 4 files"):
         assert shown in output
     code, output, _ = pipeline.run("errors", "--bundle", "team")
     assert code == 0
@@ -160,6 +160,7 @@ def test_a_broken_commit_fails_with_the_error_text_and_the_fixed_one_lands(pipel
     status = json.loads(pipeline.run("status", "--json")[1])
     assert [bundle["name"] for bundle in status["bundles"]] == ["others", "team"]
     assert [file["importErrors"][0]["relativeFileloc"] for file in status["failingFiles"]] == ["broken.py"]
+    assert status["failingFileCount"] == 1
 
     fixed = pipeline.commit("Fixed", broken=dag_files.EMPTY)
     code, output, errors = pipeline.wait(fixed, "--fail-on-import-errors")
