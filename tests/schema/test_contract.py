@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from graphql import (
     GraphQLEnumType,
+    GraphQLField,
     GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
@@ -126,3 +127,41 @@ def test_no_description_only_repeats_the_name(exported: GraphQLSchema) -> None:
     ]
 
     assert not repetitions, "\n".join(repetitions)
+
+
+def undocumented_deprecations(schema: GraphQLSchema) -> list[str]:
+    """What is deprecated without saying since which version of the contract, and what to use instead."""
+    found: list[str] = []
+    for type_ in schema.type_map.values():
+        if isinstance(type_, GraphQLEnumType):
+            parts = dict(type_.values)
+        elif isinstance(type_, GraphQLObjectType | GraphQLInterfaceType | GraphQLInputObjectType):
+            parts = {**type_.fields}
+            for name, field in type_.fields.items():
+                if isinstance(field, GraphQLField):
+                    parts |= {f"{name}({argument}:)": value for argument, value in field.args.items()}
+        else:
+            continue
+        found += [
+            f"{type_.name}.{name}"
+            for name, part in parts.items()
+            if part.deprecation_reason is not None and not re.match(r"Since \d+\.\d+: use .", part.deprecation_reason)
+        ]
+    return found
+
+
+def test_what_is_deprecated_says_since_when_and_what_to_use_instead(exported: GraphQLSchema) -> None:
+    assert undocumented_deprecations(exported) == []
+
+
+def test_a_deprecation_without_a_way_out_is_noticed() -> None:
+    schema = build_schema("""
+        type Query {
+            a: Int @deprecated(reason: "Since 1.2: use `b`.")
+            b(old: Int @deprecated): Int @deprecated(reason: "Old.")
+        }
+        enum Size { SMALL @deprecated(reason: "Since 2.0.") }
+        input Input { c: Int @deprecated(reason: "Gone soon") }
+    """)
+
+    assert undocumented_deprecations(schema) == ["Query.b", "Query.b(old:)", "Size.SMALL", "Input.c"]

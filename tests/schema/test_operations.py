@@ -18,10 +18,10 @@ def operations(document: Path) -> list[OperationDefinitionNode]:
     return [node for node in parse(document.read_text()).definitions if isinstance(node, OperationDefinitionNode)]
 
 
-def root_field(operation: OperationDefinitionNode) -> str:
-    [field] = operation.selection_set.selections
-    assert isinstance(field, FieldNode)
-    return field.name.value
+def root_fields(operation: OperationDefinitionNode) -> list[str]:
+    fields = operation.selection_set.selections
+    assert all(isinstance(field, FieldNode) for field in fields)
+    return [field.name.value for field in fields if isinstance(field, FieldNode)]
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, *SAVED_QUERIES], ids=lambda path: path.stem)
@@ -29,11 +29,16 @@ def test_a_document_fits_the_contract(document: Path) -> None:
     assert validate(SCHEMA, parse(document.read_text())) == []
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document",
+    [document for document in DOCUMENTS if not document.stem.startswith("operator")],
+    ids=lambda path: path.stem,
+)
 def test_an_operation_has_one_root_field_and_its_name(document: Path) -> None:
+    """But for those of operators' commands, which are named for what they are for."""
     for operation in operations(document):
         assert operation.name is not None
-        field = root_field(operation)
+        [field] = root_fields(operation)
         assert operation.name.value.lower() == field.lower()
 
 
@@ -43,10 +48,11 @@ def test_every_root_field_has_an_operation(kind: OperationType) -> None:
     assert root is not None
 
     covered = {
-        root_field(operation)
+        field
         for document in DOCUMENTS
         for operation in operations(document)
         if operation.operation is kind
+        for field in root_fields(operation)
     }
 
     assert set(root.fields) == covered
