@@ -116,6 +116,10 @@ class Tab:
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self._call("Emulation.setEmulatedMedia", features=[scheme])
 
+    def run_before_each_page(self, script: str) -> None:
+        """JavaScript that runs in each page that is opened from now on, before its own."""
+        self._call("Page.addScriptToEvaluateOnNewDocument", source=script)
+
     def set_cookie(self, name: str, value: str, url: str) -> None:
         """A cookie that no script can read, for the site of ``url``."""
         self._call("Network.setCookie", name=name, value=value, url=url, httpOnly=True)

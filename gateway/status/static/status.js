@@ -133,6 +133,8 @@ function subscribe() {
   };
 }
 
+// GraphiQL is shown in no frame.
+document.getElementById("graphiql").hidden = window.top !== window;
 tell(`Refreshed every ${POLL / 1000} seconds`);
 subscribe();
 setInterval(changed, POLL);
