@@ -125,7 +125,7 @@ def _failing(files: Sequence[FailingFile], now: datetime) -> Table:
 
 
 def _processors(processors: Sequence[ProcessorSummary], now: datetime) -> Table:
-    table = _table("Processors", "Job", "Host", "Bundles", "Airflow", "State", "Heartbeat")
+    table = _table("Processors", "Job", "Host", "Bundles", "Airflow", "State", "Heartbeat", "Does")
     for processor in processors:
         table.add_row(
             str(processor.job_id),
@@ -134,8 +134,21 @@ def _processors(processors: Sequence[ProcessorSummary], now: datetime) -> Table:
             processor.airflow_version,
             Text("alive", style="green") if processor.alive else Text("silent", style=_RED),
             age(processor.latest_heartbeat, now),
+            Text(_activity(processor)),
         )
     return table
+
+
+def _activity(processor: ProcessorSummary) -> str:
+    activity = processor.activity
+    if activity is None or not processor.alive:
+        return ""
+    parts = [f"parses {len(activity.parsing)}"] if activity.parsing else []
+    if activity.queued_files:
+        parts.append(f"{activity.queued_files} wait")
+    if activity.undelivered_results:
+        parts.append(f"{activity.undelivered_results} undelivered")
+    return ", ".join(parts) or "idle"
 
 
 def _callbacks(callbacks: Sequence[CallbackSummary]) -> Table:

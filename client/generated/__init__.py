@@ -68,6 +68,8 @@ from .fragments import (
     FailingFileImportErrors,
     FileErrorText,
     ProcessorSummary,
+    ProcessorSummaryActivity,
+    ProcessorSummaryActivityParsing,
     VersionProgress,
     VersionProgressFailing,
 )
@@ -408,6 +410,8 @@ __all__ = [
     "PreviousTaskInstancePreviousTaskInstanceTaskInstance",
     "ProcessorActivityInput",
     "ProcessorSummary",
+    "ProcessorSummaryActivity",
+    "ProcessorSummaryActivityParsing",
     "Processors",
     "ProcessorsProcessors",
     "ProcessorsProcessorsNodes",

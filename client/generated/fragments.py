@@ -145,6 +145,27 @@ class ProcessorSummary(BaseModel):
     latest_heartbeat: Optional[datetime] = Field(
         validation_alias="latestHeartbeat", serialization_alias="latestHeartbeat"
     )
+    activity: Optional["ProcessorSummaryActivity"]
+
+
+class ProcessorSummaryActivity(BaseModel):
+    parsing: list["ProcessorSummaryActivityParsing"]
+    queued_files: int = Field(
+        validation_alias="queuedFiles", serialization_alias="queuedFiles"
+    )
+    undelivered_results: int = Field(
+        validation_alias="undeliveredResults", serialization_alias="undeliveredResults"
+    )
+    at: datetime
+
+
+class ProcessorSummaryActivityParsing(BaseModel):
+    bundle_name: str = Field(
+        validation_alias="bundleName", serialization_alias="bundleName"
+    )
+    relative_fileloc: str = Field(
+        validation_alias="relativeFileloc", serialization_alias="relativeFileloc"
+    )
 
 
 class VersionProgress(BaseModel):

@@ -318,6 +318,15 @@ fragment ProcessorSummary on Processor {
   state
   alive
   latestHeartbeat
+  activity {
+    parsing {
+      bundleName
+      relativeFileloc
+    }
+    queuedFiles
+    undeliveredResults
+    at
+  }
 }
 """
 
