@@ -151,8 +151,9 @@ def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
     from . import protocol
     from .manager import GatewayDagFileProcessorManager, ProcessorStopped
     from .manager_channel import ManagerChannel
+    from .terminal import shared_terminal
 
-    with _companions(settings) as (agent_socket, helper_socket):
+    with shared_terminal() as counts, _companions(settings) as (agent_socket, helper_socket):
         _give_up_privileges(settings)
         _refuse_secrets(judge_files=True)
         block_orm_access()
@@ -166,6 +167,7 @@ def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
             agent=agent,
             helper=helper,
             definitions=definitions,
+            counts=counts,
         )
         exit_code = EXIT_FAULT
         try:

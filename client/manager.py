@@ -32,10 +32,12 @@ from .bundle_refresh import BundleRefreshingManager
 from .bundles import BundleProxy
 from .callback_outcome import NOT_STARTED
 from .child import SourcedParsingResult
+from .counts import Counts, CountsFeed
 from .leases import BundleNeed, CallbackLeases, LeasedCallback, ParseRequestLeases
 from .process import ParseProcess
 
 TICK_INTERVAL = 1.0
+COUNT_INTERVAL = 0.5
 HOLD_TIME = 0.25
 """Seconds that results are kept together, so that the agent wakes up for many."""
 PURGE_INTERVAL = 60.0
@@ -66,6 +68,9 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     # Airflow's manager makes an API server of its own here, with database access.
     _api_server: None = attrs.field(init=False, default=None)  # pyright: ignore[reportIncompatibleVariableOverride]
 
+    counts: CountsFeed | None = attrs.field(default=None)
+    """Where to tell how far parsing has come, for whoever watches on a terminal."""
+
     _callbacks: CallbackLeases = attrs.field(init=False)
     _parse_requests: ParseRequestLeases = attrs.field(init=False)
     _requests_before_refresh: dict[str, list[protocol.ParseRequestLease]] = attrs.field(factory=dict, init=False)
@@ -82,6 +87,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     _completed: protocol.Completed | None = attrs.field(default=None, init=False)
     _activity: ActivityReport = attrs.field(factory=ActivityReport, init=False)
     _last_tick: float = attrs.field(default=0.0, init=False)
+    _last_count: float = attrs.field(default=0.0, init=False)
     _last_purge: float = attrs.field(default=0.0, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -127,7 +133,22 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
             if news := self._activity.news(self._processors, len(self._file_queue), now):
                 self.agent.hold(news)
             self.agent.send(protocol.Tick())
+        if self.counts is not None and now - self._last_count >= COUNT_INTERVAL:
+            self._last_count = now
+            self.counts.tell(self._count())
         self.agent.release(HOLD_TIME if self._processors else 0.0)
+
+    def _count(self) -> Counts:
+        """How far parsing has come; of ``--num-runs``, or of having parsed every file once."""
+        runs = max(self.max_runs, 1)
+        known = [self._file_stats.get(file) for files in self._known_files.values() for file in files]
+        stats = [stat for stat in known if stat is not None]
+        return Counts(
+            parsed=sum(stat.run_count >= runs for stat in stats),
+            total=len(known),
+            parses=sum(stat.run_count for stat in self._file_stats.values()),
+            errors=sum(stat.import_errors > 0 for stat in stats),
+        )
 
     def _service_processor_sockets(self, timeout: float | None = 1.0) -> None:
         super()._service_processor_sockets(timeout)
@@ -496,6 +517,8 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         :param timeout: seconds that the delivery may take
         :return: how many entries could not be delivered; None if the agent did not say
         """
+        if self.counts is not None:
+            self.counts.tell(self._count())
         self.terminate()
         self._callbacks.release_all()
         self._parse_requests.release_all()

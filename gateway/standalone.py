@@ -30,7 +30,9 @@ import httpx
 from rich.console import Console
 from rich.markup import escape
 
+from ..client.counts import Counts
 from ..client.parse_summary import ParseSummary, SummaryUnavailable, read_summary
+from ..client.progress_bar import ProgressBar
 from .login_link import login_url
 from .standalone_home import BUNDLE_NAME, StandaloneHome
 from .standalone_report import print_files, totals
@@ -104,7 +106,7 @@ class Standalone:
         )
         self._command(
             "Minting a token for you",
-            *(*_PARSEGATE, "token", "operator", *_LIFETIME, "--out", str(home.operator_token)),
+            *(*_PARSEGATE, "token", "operator", "--allow", _EVERYTHING, *_LIFETIME, "--out", str(home.operator_token)),
         )
         home.write_processor_configuration(self.url)
         # This process is about to import Airflow, too, which must not meet a database that the caller's variables name.
@@ -156,13 +158,13 @@ class Standalone:
         once: bool,
     ) -> ParseSummary:
         """Show progress until the pass is over: the processor has ended or, if it is to go on, no file is missing."""
-        with self.console.status("Parsing") as status:
+        with ProgressBar(Console(stderr=True)) as bar:
             while True:
                 ended = processor.poll() is not None
                 if gateway.poll() is not None:
                     raise StandaloneError(self._ended(gateway, "serve"))
                 summary = read_summary(self.url, self.home.operator_token, BUNDLE_NAME, since=since)
-                status.update(f"Parsed {len(summary.files)} of {len(files)} files, {summary.dag_count} DAGs stored")
+                bar.show(_counts(files, summary))
                 if ended and not once:
                     raise StandaloneError(self._ended(processor, "dag-processor"))
                 if ended or (not once and files <= {file.path for file in summary.files}):
@@ -274,7 +276,18 @@ _UMASK = 0o077
 # Long enough for somebody to leave it running; nothing here would renew the tokens.
 _LIFETIME_SECONDS = 30 * 86400
 _LIFETIME = ("--lifetime", str(_LIFETIME_SECONDS))
+_EVERYTHING = "request-parse,manage-callbacks,stop-processors"
 _PARSEGATE = (sys.executable, "-m", "parsegate.client.cli")
+
+
+def _counts(files: set[str], summary: ParseSummary) -> Counts:
+    parsed = sum(file.path in files for file in summary.files)
+    return Counts(
+        parsed=parsed,
+        total=len(files),
+        parses=parsed,
+        errors=sum(file.import_error_count > 0 or not file.is_stored for file in summary.files),
+    )
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

@@ -155,6 +155,7 @@ class ProcessorUnderTest:
     :param bundles: folders of bundles by name, or the whole bundle configuration
     :param options: of the command
     :param drops: start it as root all the same, because it gives up its privileges itself
+    :param terminal: descriptor of the terminal that it is started on; None for a file
     :param settings: environment variables
     """
 
@@ -165,6 +166,7 @@ class ProcessorUnderTest:
         bundles: Mapping[str, Path] | str,
         *options: str,
         drops: bool = False,
+        terminal: int | None = None,
         **settings: str,
     ):
         home.mkdir(exist_ok=True)
@@ -207,7 +209,7 @@ class ProcessorUnderTest:
                 [sys.executable, "-P", "-m", "parsegate.client.cli", "dag-processor", *options],
                 env=self.environment,
                 cwd=home,
-                stdout=output,
+                stdout=output if terminal is None else terminal,
                 stderr=subprocess.STDOUT,
                 **user,
             )

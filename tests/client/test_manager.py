@@ -347,6 +347,8 @@ def test_it_ends_after_its_runs_once_all_results_are_acknowledged(root: Path):
         for result in held:
             setting.agent.send(accepted(result))
         assert setting.processor.wait() == EXIT_ENDED
+        # Nobody watches on a terminal.
+        assert "\x1b" not in setting.processor.log
         (complete,) = setting.agent.of(protocol.Complete)
         assert complete.succeeded
     finally:

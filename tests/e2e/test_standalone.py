@@ -17,6 +17,7 @@ import httpx
 import psutil
 import pytest
 from airflow_database import configured_kind
+from pseudo_terminal import PseudoTerminal
 from running_gateway import PARSEGATE, free_port
 
 pytestmark = pytest.mark.skipif(configured_kind() != "sqlite", reason="It always makes a SQLite database of its own.")
@@ -48,12 +49,13 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def standalone(
-    home: Path, *arguments: str, port: int | None = None, **variables: str
+    home: Path, *arguments: str, port: int | None = None, stderr: int = subprocess.PIPE, **variables: str
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*PARSEGATE, "standalone", "--port", str(port or free_port()), *arguments],
         env=environment(home) | variables,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
         timeout=180,
     )
@@ -72,15 +74,21 @@ def leftovers(home: Path) -> list[str]:
     return found
 
 
-def test_once_with_json_ends_with_the_summary(home: Path, dags: Path) -> None:
-    run = standalone(home, "--once", "--json", "--dags", str(dags))
+def test_once_with_json_ends_with_the_summary_and_shows_progress_on_a_terminal(home: Path, dags: Path) -> None:
+    terminal = PseudoTerminal()
+    run = standalone(home, "--once", "--json", "--dags", str(dags), stderr=terminal.descriptor, TERM="xterm")
+    terminal.close()
 
-    assert run.returncode == 0, run.stderr[-4000:]
+    assert run.returncode == 0, terminal.lines[-40:]
     summary = json.loads(run.stdout.splitlines()[-1])
     seconds = summary.pop("seconds")
     assert summary == {"bundles": ["dags"], "files": 4, "dags": 4, "import_errors": 1, "warnings": 1}
     assert seconds > 0
     assert leftovers(home) == []
+    bars = [line for line in terminal.lines if "files," in line and "/s, " in line]
+    assert "Parsing" in bars[0]
+    assert "4/4 files" in bars[-1]
+    assert "1 with errors" in bars[-1]
 
 
 def test_the_rows_are_in_the_database_of_that_home(home: Path) -> None:
@@ -109,6 +117,8 @@ def test_once_again_in_the_same_home_shows_a_table(home: Path, dags: Path) -> No
     run = standalone(home, "--once", "--dags", str(dags), **elsewhere)
 
     assert run.returncode == 0, run.stderr[-4000:]
+    # No terminal, no progress bar.
+    assert run.stderr == ""
     assert run.stdout.splitlines()[-1].startswith("4 files")
     row = next(line for line in run.stdout.splitlines() if "assets.py" in line)
     assert re.search(r"\b2\b", row)
