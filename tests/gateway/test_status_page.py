@@ -8,7 +8,17 @@ from urllib.parse import urljoin
 
 import pytest
 from gateway_app import Gateway
-from parse_state_rows import add_bundle, add_claims, add_files, add_import_errors, add_processor, dag_callback, file_row
+from parse_state_rows import (
+    add_bundle,
+    add_claims,
+    add_files,
+    add_import_errors,
+    add_processor,
+    counted_statements,
+    dag_callback,
+    file_row,
+    fill,
+)
 
 pytestmark = pytest.mark.any_database
 
@@ -36,6 +46,9 @@ class Page(HTMLParser):
         self.inline += [tag] if tag == "style" or (tag == "script" and "src" not in attributes) else []
         if tag not in VOID:
             self._open.append((tag, attributes, []))
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
 
     def handle_data(self, data: str) -> None:
         for _, _, texts in self._open:
@@ -166,6 +179,20 @@ def test_the_policy_allows_what_the_gateway_serves_and_nothing_inline(gateway: G
         asset = gateway.http.get(f"/{reference}")
         assert asset.status_code == 200
         assert asset.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_page_costs_as_many_statements_with_many_rows_as_with_few(gateway: Gateway) -> None:
+    fill(10)
+    show(gateway)
+    with counted_statements() as few:
+        show(gateway)
+    add_files(*(file_row(f"more/{number}.py", "bundle_0000", import_error_count=1) for number in range(200)))
+    add_import_errors(*(f"more/{number}.py" for number in range(200)), bundle="bundle_0000")
+    with counted_statements() as many:
+        page = show(gateway)
+
+    assert any(text.startswith("All 20") for text in page.links), page.links
+    assert len(many) == len(few)
 
 
 def test_only_reading_is_possible(gateway: Gateway) -> None:

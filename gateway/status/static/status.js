@@ -124,6 +124,8 @@ function subscribe() {
     },
     ping: () => send({ type: "pong" }),
     next: changed,
+    error: () => (subscribed = false),
+    complete: () => (subscribed = false),
   };
   socket.onopen = () => send({ type: "connection_init" });
   socket.onmessage = ({ data }) => operations[JSON.parse(data).type]?.();
