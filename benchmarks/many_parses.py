@@ -44,10 +44,22 @@ def fill_parse_state(files: int) -> None:
     for job_id in range(1, 201):
         # Four are alive; the others are the starts of some weeks.
         add_processor(job_id, **({} if job_id > 196 else {"state": "success", "end_date": now - timedelta(days=1)}))
+    _tell_activity(paths[:8], now)
     callbacks = [dag_callback(f"dag_{number}", BUNDLE, filepath=paths[number % files]) for number in range(300)]
     add_callbacks(*callbacks[:200])
     add_claims(*callbacks[200:280], state="LEASED", job_id=197, expires_at=now + timedelta(seconds=60))
     add_claims(*callbacks[280:], state="PARKED", attempts=5, message="5 attempts failed.")
+
+
+def _tell_activity(parsing: list[str], now: datetime) -> None:
+    from sqlalchemy import update
+
+    from parsegate.resolvers.database import transaction
+    from parsegate.resolvers.tables import Processor
+
+    activity = {"parsing": [[BUNDLE, path] for path in parsing], "queuedFiles": 1000, "undeliveredResults": 3}
+    with transaction() as session:
+        session.execute(update(Processor).where(Processor.job_id > 196).values(activity=activity, activity_at=now))
 
 
 def _file(number: int, path: str, now: datetime) -> dict[str, Any]:
