@@ -449,8 +449,12 @@ def test_a_bundle_that_the_token_does_not_grant_is_told(served: FaultyGateway, s
     assert agent.manager.expect(protocol.Stopped).reason == "BUNDLE_NOT_GRANTED"
 
 
-@pytest.mark.parametrize("notices", ["heartbeat", "result"])
-def test_a_closed_job_stops_the_processor(start_agent: StartAgent, notices: str):
+@pytest.mark.parametrize(
+    ("notices", "closed_as", "ends_as"), [("heartbeat", "restarting", "success"), ("result", "failed", "failed")]
+)
+def test_a_closed_job_stops_the_processor_which_ends_it_if_it_was_asked_to(
+    start_agent: StartAgent, notices: str, closed_as: str, ends_as: str
+):
     from airflow.jobs.job import Job
 
     from parsegate.resolvers.database import transaction
@@ -461,12 +465,14 @@ def test_a_closed_job_stops_the_processor(start_agent: StartAgent, notices: str)
     if notices == "result":
         agent.tick(False)
     with transaction() as session:
-        session.get_one(Job, job_id).state = "failed"
+        session.get_one(Job, job_id).state = closed_as
     if notices == "result":
         agent.manager.send(parse_result())
     assert agent.manager.expect(protocol.Stopped).reason == "JOB_CLOSED"
     agent.read({"type": "GetVariable", "key": "x"})
     assert agent.manager.expect(protocol.ReadAnswer).unreachable
+    agent.complete(succeeded=False)
+    assert job_state(job_id)[1] == ends_as
 
 
 def test_a_manager_that_vanishes_leaves_its_results_and_a_failed_job(served: FaultyGateway, start_agent: StartAgent):
