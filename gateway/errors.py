@@ -27,7 +27,7 @@ class ErrorCode(Enum):
     CSRF_HEADER_REQUIRED = "CSRF_HEADER_REQUIRED"
     """Authenticated by the session cookie, without the header that only the gateway's own pages send. HTTP 403."""
     TOO_MANY_REQUESTS = "TOO_MANY_REQUESTS"
-    """More logins at once than the gateway takes. HTTP 429."""
+    """More logins, connections or subscriptions at once than the gateway takes. HTTP 429."""
     BAD_REQUEST = "BAD_REQUEST"
     """The HTTP request is not one of GraphQL over HTTP: malformed JSON, wrong types, unknown operation name."""
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"

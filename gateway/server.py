@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 KEEP_ALIVE = 75
 """Seconds for which an idle connection stays open: longer than any pause that a processor makes."""
 
+PING_INTERVAL = 20.0
+"""Seconds between the pings on a WebSocket, and those in which each must be answered."""
+
 GRACE = 30
 """Seconds for which a stopping server lets running operations end."""
 
@@ -96,6 +99,8 @@ def uvicorn_options(arguments: argparse.Namespace) -> dict[str, Any]:
         "ws_max_size": settings.MAX_MESSAGE_BYTES.read(),
         # For the reason that answers are not compressed for, see app.py; and a few bytes could inflate to millions.
         "ws_per_message_deflate": False,
+        "ws_ping_interval": PING_INTERVAL,
+        "ws_ping_timeout": PING_INTERVAL,
     }
     if arguments.ssl_certfile is not None:
         options |= {"ssl_certfile": str(arguments.ssl_certfile), "ssl_keyfile": _text(arguments.ssl_keyfile)}

@@ -164,7 +164,7 @@ class LiveGateway:
     @contextmanager
     def socket(self, token: str | None = None, **options: Any) -> Iterator[Socket]:
         """A WebSocket; with ``token``, one whose connection_init was acknowledged."""
-        options = {"subprotocols": [SUBPROTOCOL], "proxy": None, "max_size": None, **options}
+        options = {"subprotocols": [SUBPROTOCOL], "proxy": None, "max_size": None, "close_timeout": 1, **options}
         with connect(self.websocket_url, **options) as connection:
             socket = Socket(connection)
             if token is not None:
