@@ -127,4 +127,10 @@ def test_who_is_logged_in_to_airflow_reads_parse_state_in_its_ui(api_server: Api
         tab.wait_for("document.querySelector('iframe')?.contentDocument?.querySelector('#failing') != null")
         tab.wait_for("document.querySelector('iframe').contentDocument.body.innerText.includes('broken.py')")
         tab.wait_for("document.querySelector('iframe').contentDocument.querySelector('#live').innerText == 'Live'")
-        tab.screenshot(tmp_path / "airflow.png")
+        # GraphiQL lets itself be shown in no frame, so there is no link to it in one.
+        link = "document.querySelector('iframe').contentDocument.querySelector('#graphiql')"
+        assert tab.value(f"{link}.hidden")
+        tab.open(f"{api_server.url}/parsegate/graphql")
+        tab.wait_for("document.body.innerText.includes('Logged in as airflow:jane')")
+
+    assert "Traceback" not in api_server.log
