@@ -21,7 +21,7 @@ from ..resolvers.database import transaction
 from ..resolvers.logins import CodeUsed, record_login
 from .authentication import Caller
 from .errors import ErrorCode, RequestRefused, refusal_response, request_id_of
-from .session_cookie import clear_session, is_from_other_site, set_session
+from .session_cookie import COOKIE, clear_session, is_from_other_site, set_session
 from .tokens import KeysUnavailable, TokenMinter, TokenRefused, TokenVerifier
 
 if TYPE_CHECKING:
@@ -136,7 +136,8 @@ async def logout(request: Request) -> Response:
 async def session(request: Request) -> Response:
     """Endpoint of ``/session``: who the browser is logged in as, for the pages' scripts, which cannot read the cookie.
 
-    ``{"subject": …, "bundles": […], "permissions": […]}``, or ``{"subject": null}``.
+    ``{"subject": …, "bundles": […], "permissions": […], "canLogOut": …}``, or ``{"subject": null}``. Who came by
+    another login than the one-time link does not log out here.
     """
     state: dict[str, object] = {"subject": None}
     if isinstance(request.user, Caller):
@@ -145,6 +146,7 @@ async def session(request: Request) -> Response:
             "subject": principal.subject,
             "bundles": sorted(principal.bundles),
             "permissions": sorted(permission.value for permission in principal.permissions),
+            "canLogOut": COOKIE in request.cookies,
         }
     return JSONResponse(state, headers=HEADERS)
 

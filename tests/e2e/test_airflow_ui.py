@@ -132,5 +132,6 @@ def test_who_is_logged_in_to_airflow_reads_parse_state_in_its_ui(api_server: Api
         assert tab.value(f"{link}.hidden")
         tab.open(f"{api_server.url}/parsegate/graphql")
         tab.wait_for("document.body.innerText.includes('Logged in as airflow:jane')")
+        assert "Log out" not in tab.text()
 
     assert "Traceback" not in api_server.log

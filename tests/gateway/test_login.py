@@ -75,7 +75,12 @@ def test_the_link_logs_a_browser_in_once_and_only_by_its_button(
     cookie = welcome.headers["set-cookie"]
     assert re.search(r"; HttpOnly; Max-Age=(299|300); Path=/; SameSite=strict$", cookie)
     assert ask(gateway, **CSRF).json() == {"data": WHO}
-    session = {"subject": "operator:jane", "bundles": ["one", "two"], "permissions": ["request-parse"]}
+    session = {
+        "subject": "operator:jane",
+        "bundles": ["one", "two"],
+        "permissions": ["request-parse"],
+        "canLogOut": True,
+    }
     assert gateway.http.get("/session").json() == session
 
     again = redeem(gateway, **fields)

@@ -127,17 +127,18 @@ async function logOut() {
   window.location.reload();
 }
 
-function LoginState({ subject }) {
+function LoginState({ subject, canLogOut }) {
   if (subject === null) return element("div", { className: "login-state" }, "Not logged in");
   return element(
     "div",
     { className: "login-state" },
     element("span", null, `Logged in as ${subject}`),
-    element("button", { type: "button", className: "graphiql-un-styled", onClick: logOut }, "Log out"),
+    canLogOut &&
+      element("button", { type: "button", className: "graphiql-un-styled", onClick: logOut }, "Log out"),
   );
 }
 
-function Page({ subject, savedQueries, plugins, visiblePlugin }) {
+function Page({ subject, canLogOut, savedQueries, plugins, visiblePlugin }) {
   const isLoggedIn = subject !== null;
   const [fetcher, setFetcher] = React.useState(() => newFetcher(isLoggedIn));
   const authorization = React.useRef(null);
@@ -166,7 +167,7 @@ function Page({ subject, savedQueries, plugins, visiblePlugin }) {
       schemaDescription: true,
       storage,
     },
-    element(GraphiQL.Logo, null, element(LoginState, { subject })),
+    element(GraphiQL.Logo, null, element(LoginState, { subject, canLogOut })),
   );
 }
 
@@ -177,13 +178,14 @@ async function json(url) {
 }
 
 async function start() {
-  const [{ subject }, savedQueries] = await Promise.all([
+  const [{ subject, canLogOut }, savedQueries] = await Promise.all([
     json(`${ROOT}/session`),
     json(new URL("saved-queries.json", ASSETS)),
   ]);
   const saved = savedQueriesPlugin(savedQueries);
   const properties = {
     subject,
+    canLogOut,
     savedQueries,
     plugins: [saved, GraphiQLPluginExplorer.explorerPlugin()],
     // Until the person has chosen what is shown at the left.
