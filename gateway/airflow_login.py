@@ -14,14 +14,13 @@ import jwt
 from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
 from airflow.api_fastapi.auth.managers.models.resource_details import AccessView, DagAccessEntity, TeamDetails
-from airflow.api_fastapi.core_api.security import get_user
+from airflow.api_fastapi.core_api.security import get_user, resolve_user_from_token
 from airflow.configuration import conf
 from airflow.models.dag import DagModel
 from airflow.models.team import dag_bundle_team_association_table as bundle_team
 from anyio import to_thread
 from cachetools import TTLCache
 from fastapi import HTTPException
-from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 from starlette.authentication import AuthCredentials, AuthenticationError
 from starlette.requests import HTTPConnection, Request
@@ -57,9 +56,9 @@ class AirflowAuthentication(TokenAuthentication):
         bearer = token.strip() if scheme.lower() == "bearer" else ""
         if "authorization" in conn.headers and (not bearer or _is_own(bearer)):
             return await super().authenticate(conn)
-        credentials = HTTPAuthorizationCredentials(scheme=scheme, credentials=bearer) if bearer else None
         try:
-            user = await get_user(cast("Request", conn), None, credentials)
+            # Not `get_user` for both: in Airflow 3.3.0 it lets the cookie count more than the token.
+            user = await (resolve_user_from_token(bearer) if bearer else get_user(cast("Request", conn), None, None))
         except HTTPException as error:
             if bearer:
                 raise AuthenticationError(f"Airflow refuses the token: {error.detail}.") from error

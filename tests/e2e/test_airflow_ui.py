@@ -115,6 +115,8 @@ def test_who_is_logged_in_to_airflow_reads_parse_state_in_its_ui(api_server: Api
     assert "broken.py" in page.text
     assert "frame-ancestors 'self'" in page.headers["content-security-policy"]
     assert page.headers["content-encoding"] == "identity"
+    both = cookie | {"Authorization": "Bearer nonsense"}
+    assert http.post("/parsegate/graphql", json=query, headers=both).status_code == 401
     foreign = http.post("/parsegate/graphql", json=query, headers=cookie)
     assert foreign.json()["errors"][0]["extensions"]["code"] == "CSRF_HEADER_REQUIRED"
     assert http.post("/parsegate/graphql", json=query, headers=cookie | {"X-Parsegate-CSRF": "1"}).status_code == 200
