@@ -26,6 +26,7 @@ from . import (
     isolation,
     lean_imports,  # noqa: F401  # pyright: ignore[reportUnusedImport]
     protocol,
+    spans,
 )
 from .agent_config import AgentConfig, read_config
 from .agent_delivery import Delivery
@@ -351,6 +352,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open(descriptor, "rb") as stream:
             config = read_config(stream)
         logging.getLogger("parsegate").setLevel(config.log_level)
+        if config.traced:
+            spans.start("parsegate-agent")
         return asyncio.run(serve(config))
     except (OSError, ValueError) as error:
         log.critical("The agent can't start: %s", error)

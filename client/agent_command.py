@@ -81,6 +81,7 @@ def agent_config(
         status_path=str(read.status_path or default_status_path(os.environ)),
         health_check_threshold=conf.getfloat("dag_processor", "health_check_threshold", fallback=30.0),
         log_level=conf.get_mandatory_value("logging", "logging_level"),
+        traced=conf.getboolean("traces", "otel_on", fallback=False),
     )
 
 

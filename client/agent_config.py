@@ -63,6 +63,8 @@ class AgentConfig(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fiel
     health_check_threshold: float = 30.0
     """How old a healthy processor's last heartbeat may be, ``[dag_processor] health_check_threshold``."""
     log_level: str = "INFO"
+    traced: bool = False
+    """Whether spans are exported, ``[traces] otel_on``; where to, ``OTEL_*`` of the environment says."""
 
     def __post_init__(self) -> None:
         if (self.manager_fd is None) == (self.listen_path is None):

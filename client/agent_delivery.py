@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from pydantic import ValidationError
 
-from . import protocol
+from . import protocol, spans
 from .entries import Deliverable, Entry, Limits
 from .fingerprints import fingerprint
 from .gateway_client import PASSING_CODES, GatewayClient, ProcessorMustStop, require_open_job
@@ -153,9 +153,11 @@ class Delivery:
     async def _deliver(self, batch: list[Entry]) -> None:
         sent = shipments(self._gateway.client, batch, fingerprints=self._takes_fingerprints)
         try:
-            await self._gateway.send(*(shipment.operation for shipment in sent))
+            with spans.delivery([entry.traceparent for entry in batch if entry.traceparent is not None]):
+                await self._gateway.send(*(shipment.operation for shipment in sent))
         except (RequestTooLarge, RequestRejected) as error:
-            self._divide(batch, "TOO_LARGE" if isinstance(error, RequestTooLarge) else "REJECTED", str(error))
+            reason = "TOO_LARGE" if isinstance(error, RequestTooLarge) else "REJECTED"
+            self._divide(batch, reason, str(error), error.request_id)
             return
         except BaseException as error:
             # Also when cancelled: what is not known to be delivered counts as waiting.
@@ -179,7 +181,8 @@ class Delivery:
             if shipment.names_results and _UNKNOWN_OPERATION in error.codes:
                 self._gateway_is_too_old(shipment.entries)
             elif error.codes and not error.codes & PASSING_CODES:
-                self._divide(shipment.entries, next(iter(sorted(error.codes))), str(error))
+                reason = next(iter(sorted(error.codes)))
+                self._divide(shipment.entries, reason, str(error), shipment.operation.request_id)
             else:
                 self._defer(shipment.entries, str(error))
             return
@@ -189,9 +192,11 @@ class Delivery:
         if len(outcomes) != len(shipment.entries):
             self._defer(shipment.entries, "the answer has not one outcome per item")
             return
-        self._take_outcomes(shipment.entries, outcomes)
+        self._take_outcomes(shipment.entries, outcomes, shipment.operation.request_id)
 
-    def _take_outcomes(self, entries: Sequence[Entry], outcomes: Sequence[Outcome | None]) -> None:
+    def _take_outcomes(
+        self, entries: Sequence[Entry], outcomes: Sequence[Outcome | None], request_id: str | None
+    ) -> None:
         wanted: list[Entry] = []
         failed: list[Entry] = []
         failure = ""
@@ -204,7 +209,7 @@ class Delivery:
                 failure = outcome.message or "the gateway failed to store an item"
             else:
                 try:
-                    self._settle_entry(entry, outcome)
+                    self._settle_entry(entry, outcome, request_id)
                 except ProcessorMustStop as error:
                     stop = error
         if failed:
@@ -213,7 +218,7 @@ class Delivery:
         if stop is not None:
             raise stop
 
-    def _settle_entry(self, entry: Entry, outcome: Outcome) -> None:
+    def _settle_entry(self, entry: Entry, outcome: Outcome, request_id: str | None) -> None:
         if outcome.status is OutcomeStatus.ACCEPTED:
             self._faults.succeeded()
             self._done(entry, "ACCEPTED", None, None)
@@ -221,12 +226,13 @@ class Delivery:
                 self._known.unrecognizable(entry.file)
             return
         reason = outcome.reason.value if outcome.reason else "UNKNOWN"
-        self._done(entry, "REFUSED", reason, outcome.message)
+        self._done(entry, "REFUSED", reason, outcome.message, request_id)
         require_open_job(outcome.reason, outcome.message)
         if entry.is_barrier:
             raise ProcessorMustStop(reason, outcome.message or "The gateway refused the bundles.")
         if not entry.is_result and outcome.reason is not RefusalReason.LEASE_LOST:
-            log.warning("The gateway refused %s: %s", " ".join(entry.key), outcome.message or reason)
+            told = outcome.message or reason
+            log.warning("The gateway refused %s: %s (request %s)", " ".join(entry.key), told, request_id)
 
     def _gateway_is_too_old(self, entries: list[Entry]) -> None:
         if self._takes_fingerprints:
@@ -235,7 +241,7 @@ class Delivery:
         self._outbox.send_in_full()
         self._replaced(self._outbox.want(entries))
 
-    def _divide(self, entries: list[Entry], reason: str, message: str) -> None:
+    def _divide(self, entries: list[Entry], reason: str, message: str, request_id: str | None) -> None:
         """The gateway can't take these together: try them one by one; one alone is given up.
 
         Results that are named by their fingerprints stay together, until they turn out to be the trouble.
@@ -251,8 +257,8 @@ class Delivery:
             return
         for entry in entries:
             if not entry.is_result:
-                log.error("The gateway can't take %s: %s", " ".join(entry.key), message)
-            self._done(entry, "REFUSED", reason, message)
+                log.error("The gateway can't take %s: %s (request %s)", " ".join(entry.key), message, request_id)
+            self._done(entry, "REFUSED", reason, message, request_id)
             if entry.is_barrier:
                 raise ProcessorMustStop(reason, message)
 
@@ -264,7 +270,9 @@ class Delivery:
             until = together if entry.unchanged else now + jittered(entry.failures)
             self._replaced(self._outbox.defer(entry, until))
 
-    def _done(self, entry: Entry, status: str, reason: str | None, message: str | None) -> None:
+    def _done(
+        self, entry: Entry, status: str, reason: str | None, message: str | None, request_id: str | None = None
+    ) -> None:
         self._outbox.settle(entry)
         for lease_id in entry.lease_ids:
             self._lease_done(lease_id)
@@ -276,13 +284,15 @@ class Delivery:
             else:
                 self._known.unrecognizable(entry.file)
         if entry.is_result:
-            self._tell(entry, status, reason, message)
+            self._tell(entry, status, reason, message, request_id)
 
     def _replaced(self, entries: list[Entry]) -> None:
         for entry in entries:
             self._tell(entry, "REFUSED", "SUPERSEDED", "A newer result took its place before it was delivered.")
 
-    def _tell(self, entry: Entry, status: str, reason: str | None, message: str | None) -> None:
+    def _tell(
+        self, entry: Entry, status: str, reason: str | None, message: str | None, request_id: str | None = None
+    ) -> None:
         assert entry.attempt_id is not None
         self._settled(
             protocol.ResultSettled(
@@ -292,6 +302,7 @@ class Delivery:
                 status=status,
                 reason=reason,
                 message=message,
+                request_id=request_id,
             )
         )
 

@@ -60,6 +60,7 @@ class Entry:
     :param not_before: it goes no sooner, because the gateway failed to take it
     :param alone: it is sent in a batch of its own: a batch with it in was refused or failed
     :param failures: how often the gateway failed to take it
+    :param traceparent: names the span of a parse, where traces are on
     """
 
     key: Key
@@ -72,6 +73,7 @@ class Entry:
     not_before: float = 0.0
     alone: bool = False
     failures: int = 0
+    traceparent: str | None = None
 
     @classmethod
     def of(cls, message: Deliverable | protocol.PackedResult, content: bytes | None = None) -> Entry:
@@ -82,6 +84,7 @@ class Entry:
         if isinstance(message, protocol.ResultHeader):
             entry.attempt_id = message.attempt_id
             entry.lease_ids = list(message.lease_ids)
+            entry.traceparent = message.traceparent
         return entry
 
     @property

@@ -115,6 +115,12 @@ class Operation(Generic[ResultT]):
         """Take the gateway's answer; :meth:`result` gives it typed."""
         self._answer = answer
 
+    @property
+    def request_id(self) -> str | None:
+        """Names the request that brought the answer in the gateway's log; None before there is one."""
+        extensions: Any = None if self._answer is None else self._answer.extensions
+        return None if extensions is None else extensions.get("requestId")
+
     def result(self) -> ResultT:
         """The typed result of an operation that was sent.
 

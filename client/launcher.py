@@ -146,9 +146,10 @@ def _run_with_airflow(arguments: argparse.Namespace) -> int:
 
 
 def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
+    from airflow.configuration import conf
     from airflow.sdk.execution_time.supervisor import block_orm_access
 
-    from . import protocol
+    from . import protocol, spans
     from .manager import GatewayDagFileProcessorManager, ProcessorStopped
     from .manager_channel import ManagerChannel
     from .terminal import shared_terminal
@@ -157,6 +158,8 @@ def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
         _give_up_privileges(settings)
         _refuse_secrets(judge_files=True)
         block_orm_access()
+        if conf.getboolean("traces", "otel_on", fallback=False):
+            spans.use_configured()
         agent: AgentChannel = ManagerChannel(agent_socket, "agent", protocol.FromAgent)  # pyright: ignore[reportArgumentType]
         helper: HelperChannel = ManagerChannel(helper_socket, "bundle helper", protocol.FromBundleHelper)  # pyright: ignore[reportArgumentType]
         definitions = _Start(agent, helper, settings).run(arguments.bundle_name)

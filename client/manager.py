@@ -26,7 +26,7 @@ from airflow.sdk import SecretCache
 from pydantic import BaseModel
 from uuid6 import uuid7
 
-from . import protocol
+from . import protocol, spans
 from .activity import ActivityReport
 from .bundle_refresh import BundleRefreshingManager
 from .bundles import BundleProxy
@@ -431,6 +431,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
             warnings=warnings or [],
             sources=sources or {},
             lease_ids=list(process.lease_ids),
+            traceparent=spans.parsed(process.bundle_name, process.dag_file_rel_path, duration, timed_out=timed_out),
         )
         if result.lease_ids:
             self.agent.send(result)
@@ -447,11 +448,12 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
             # During an outage each parse takes the place of the one before it, which is nothing to be told of.
             self.log.log(
                 logging.DEBUG if settled.reason == "SUPERSEDED" else logging.WARNING,
-                "The gateway refused the result of %s in bundle %s: %s: %s",
+                "The gateway refused the result of %s in bundle %s: %s: %s (request %s)",
                 settled.relative_fileloc,
                 settled.bundle_name,
                 settled.reason,
                 settled.message,
+                settled.request_id,
             )
 
     def _kill_timed_out_processors(self) -> None:

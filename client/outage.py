@@ -57,9 +57,10 @@ class Outage:
         return f"{self._subject} fails: {self._error}" if self.lasts else None
 
     def failed(self, error: Exception) -> None:
-        self._error = str(error)
+        request_id: str | None = getattr(error, "request_id", None)
+        self._error = str(error) if request_id is None else f"{error} (request {request_id})"
         if self._since is None or self._kind is not type(error):
-            log.warning("%s fails: %s. Retrying.", self._subject, error)
+            log.warning("%s fails: %s. Retrying.", self._subject, self._error)
         if self._since is None:
             self._since = time.monotonic()
         self._kind = type(error)

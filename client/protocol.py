@@ -97,7 +97,7 @@ class SerializedDagDocument(msgspec.Struct, kw_only=True, frozen=True):
     last_loaded: datetime | None
 
 
-class ResultHeader(Message, frozen=True, tag="ParseResult"):
+class ResultHeader(Message, kw_only=True, frozen=True, tag="ParseResult"):
     """What a ParseResult says besides what the file holds; by itself, one that is read without looking at the rest."""
 
     attempt_id: str
@@ -111,6 +111,8 @@ class ResultHeader(Message, frozen=True, tag="ParseResult"):
     timed_out: bool
     lease_ids: list[str]
     """Priority parse requests that this parse answers; acknowledged when the result is stored."""
+    traceparent: str | None = None
+    """Names the span of this parse, where traces are on."""
 
 
 class ParseResult(ResultHeader, frozen=True):
@@ -261,6 +263,8 @@ class ResultSettled(Message, frozen=True):
     status: str
     reason: str | None
     message: str | None
+    request_id: str | None = None
+    """Names the request in the gateway's log, for what was refused."""
 
 
 class Completed(Message, frozen=True):

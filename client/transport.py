@@ -15,7 +15,7 @@ import json
 import logging
 import ssl
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +26,8 @@ from gql import GraphQLRequest
 from gql.transport.httpx import HTTPXAsyncTransport
 from graphql import ExecutionResult
 from pydantic_core import PydanticSerializationError, to_json
+
+from . import spans
 
 MAX_REQUEST_BYTES = 16 * 1024 * 1024
 """The largest body that the gateway takes; a larger one is not sent at all."""
@@ -147,7 +149,7 @@ class GatewayTransport(HTTPXAsyncTransport):
         """
         :raises GatewayError: there is no answer of the operation's own
         """
-        answer, status, request_id = await self._post(request.payload)
+        answer, status, request_id = await self._post(request.payload, [request])
         if not isinstance(answer, dict):
             raise _unusable(status, request_id)
         return _result(answer, status, request_id)
@@ -159,14 +161,14 @@ class GatewayTransport(HTTPXAsyncTransport):
 
         :raises GatewayError: there are no answers of the operations' own
         """
-        answers, status, request_id = await self._post([request.payload for request in reqs])
+        answers, status, request_id = await self._post([request.payload for request in reqs], reqs)
         if isinstance(answers, dict) and answers.get("errors"):
             raise _rejected(answers, status, request_id)
         if not isinstance(answers, list) or len(answers) != len(reqs):
             raise _unusable(status, request_id)
         return [_result(answer, status, request_id) for answer in answers]
 
-    async def _post(self, payload: Any) -> tuple[Any, int, str]:
+    async def _post(self, payload: Any, requests: Sequence[GraphQLRequest]) -> tuple[Any, int, str]:
         body = _encoded(payload)
         if len(body) > MAX_REQUEST_BYTES:
             raise RequestTooLarge(f"The request has {len(body)} bytes; the gateway takes {MAX_REQUEST_BYTES}.")
@@ -177,14 +179,15 @@ class GatewayTransport(HTTPXAsyncTransport):
             "Accept": "application/graphql-response+json, application/json",
             REQUEST_ID_HEADER: request_id,
         }
-        try:
-            async with asyncio.timeout(self._timeout):
-                response = await self._deliver(body, headers)
-        except TimeoutError as error:
-            raise GatewayUnreachable(f"no answer within {self._timeout:g} s", request_id) from error
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise GatewayUnreachable(f"{type(error).__name__}: {error}".rstrip(": "), request_id) from error
-        return self._read(response, request_id), response.status_code, request_id
+        with spans.request([request.operation_name or "" for request in requests], request_id) as trace_headers:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    response = await self._deliver(body, {**headers, **trace_headers})
+            except TimeoutError as error:
+                raise GatewayUnreachable(f"no answer within {self._timeout:g} s", request_id) from error
+            except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+                raise GatewayUnreachable(f"{type(error).__name__}: {error}".rstrip(": "), request_id) from error
+            return self._read(response, request_id), response.status_code, request_id
 
     async def _deliver(self, body: bytes, headers: Mapping[str, str]) -> httpx.Response:
         if self._compress_above is None or len(body) <= self._compress_above:
@@ -280,4 +283,6 @@ def _unusable(status: int, request_id: str) -> GatewayUnreachable:
 def _result(answer: Any, status: int, request_id: str) -> ExecutionResult:
     if not isinstance(answer, dict) or not ("data" in answer or "errors" in answer):
         raise _unusable(status, request_id)
-    return ExecutionResult(data=answer.get("data"), errors=answer.get("errors"), extensions=answer.get("extensions"))
+    # The id is no extension of the answer, but nothing else of a result is handed on to whoever asked.
+    extensions = {**(answer.get("extensions") or {}), "requestId": request_id}
+    return ExecutionResult(data=answer.get("data"), errors=answer.get("errors"), extensions=extensions)

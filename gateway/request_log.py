@@ -26,9 +26,20 @@ _PLACES = frozenset({"", "assets", "graphql", "health", "login", "logout", "metr
 """First parts of the paths that there are; anybody can invent others."""
 
 
-def _count(path: str, status: int) -> None:
-    place = path.strip("/").partition("/")[0]
+def _count(scope: Scope, status: int) -> None:
+    # Mounted in another application, the path begins with where that is.
+    place = scope["path"].removeprefix(scope.get("root_path", "")).strip("/").partition("/")[0]
     metrics.REQUESTS.add(f"/{place}" if place in _PLACES else "other", str(status or "unanswered"))
+
+
+def _log(scope: Scope, status: int, milliseconds: float, request_id: str) -> None:
+    method, path, answer = scope.get("method", "WEBSOCKET"), scope["path"], status or "unanswered"
+    level = logging.DEBUG if path in _PROBES and status < 400 else logging.INFO
+    # Airflow's logging shows the context's variables as values of their own: key=value, or JSON.
+    with structlog.contextvars.bound_contextvars(
+        method=method, path=path, status=answer, duration_ms=round(milliseconds, 1)
+    ):
+        logger.log(level, "%s %s %s in %.1f ms, request %s", method, path, answer, milliseconds, request_id)
 
 
 class RequestLog:
@@ -58,13 +69,5 @@ class RequestLog:
             try:
                 await self.app(scope, receive, send_with_id)
             finally:
-                _count(scope["path"], status)
-                logger.log(
-                    logging.DEBUG if scope["path"] in _PROBES and status < 400 else logging.INFO,
-                    "%s %s %s in %.1f ms, request %s",
-                    scope.get("method", "WEBSOCKET"),
-                    scope["path"],
-                    status or "unanswered",
-                    (time.perf_counter() - started) * 1000,
-                    request_id,
-                )
+                _count(scope, status)
+                _log(scope, status, (time.perf_counter() - started) * 1000, request_id)

@@ -94,6 +94,7 @@ class AgentProcess:
     """:param settings: fields of AgentConfig
     :param sidecar: whether the agent listens on a socket, to which the manager connects
     :param python: options of the interpreter
+    :param environment: variables beyond the ``PATH``
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class AgentProcess:
         sidecar: bool = False,
         python: tuple[str, ...] = (),
         user: int | None = None,
+        environment: dict[str, str] | None = None,
         **settings: Any,
     ) -> None:
         self.log_path = directory / "agent.log"
@@ -129,7 +131,7 @@ class AgentProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={"PATH": os.environ["PATH"]},
+                env={"PATH": os.environ["PATH"], **(environment or {})},
                 user=user,
             )
         os.close(descriptor)

@@ -23,7 +23,7 @@ def test_an_outage_is_told_when_it_begins_and_when_it_ends(told: pytest.LogCaptu
         outage.failed(GatewayUnreachable("nobody listens", "1"))
     assert outage.succeeded(time.monotonic())
     assert [record.message.partition(" after ")[0] for record in told.records] == [
-        "The gateway fails: nobody listens. Retrying.",
+        "The gateway fails: nobody listens (request 1). Retrying.",
         "The gateway works again",
     ]
 
