@@ -8,6 +8,7 @@ beside it, from the ``Authorization`` header alone.
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 import jwt
@@ -41,6 +42,9 @@ if TYPE_CHECKING:
 GRANTS_KEPT = 30.0
 """Seconds for which a login keeps what Airflow allowed it."""
 
+LONGEST_CONNECTION = timedelta(minutes=10)
+"""After which a connection for live events ends, so that Airflow is asked again what it allows."""
+
 _OWN_TYPES = frozenset(TYPES.values())
 
 
@@ -68,16 +72,22 @@ class AirflowAuthentication(TokenAuthentication):
                 return None
             raise ForeignRequest(f"A request that is authenticated by a cookie needs the header `{CSRF_HEADER}: 1`.")
         bundles = await self._bundles(user, bearer or conn.cookies.get(COOKIE_NAME_JWT_TOKEN, ""))
-        principal = Principal(kind=TokenKind.OPERATOR, subject=f"airflow:{user.get_name()}", bundles=bundles)
+        principal = Principal(
+            kind=TokenKind.OPERATOR,
+            subject=f"airflow:{user.get_name()}",
+            bundles=bundles,
+            expires_at=datetime.now(UTC) + LONGEST_CONNECTION,
+        )
         return AuthCredentials([principal.kind.value]), Caller(principal)
 
     async def _bundles(self, user: BaseUser, token: str) -> frozenset[str]:
-        # By the login and not by the user: what a token grants may be written in it.
+        # By the login and not by the user: what a token grants may be written in it. Without one, nothing is kept.
         key = hashlib.sha256(token.encode()).hexdigest()
-        bundles = self._granted.get(key)
+        bundles = self._granted.get(key) if token else None
         if bundles is None:
             bundles = await to_thread.run_sync(granted_bundles, get_auth_manager(), user)
-            self._granted[key] = bundles
+        if token:
+            self._granted.setdefault(key, bundles)
         if not bundles:
             raise NotAllowed(
                 "Airflow does not let you see this: it takes the right to read import errors, jobs, and the code of "
