@@ -178,6 +178,7 @@ class Standalone:
             f"\nLog in:    {self._login_link()}\n"
             "           once, within ten minutes; for another link:\n"
             f"           AIRFLOW_HOME={home} parsegate token operator --login-url {self.origin}\n"
+            f"Status:    {self.origin}/\n"
             f"GraphiQL:  {self.url}\n"
             f"Token:     {escape(str(self.home.operator_token))} (for programs)\n"
             f"Logs:      {escape(str(self.home.logs))}\n"
