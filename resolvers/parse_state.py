@@ -22,13 +22,16 @@ from .pages import Keyset, SelectListing, Sort
 from .tables import ParsedFile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import CTE, ColumnElement
     from sqlalchemy.orm import InstrumentedAttribute
 
     from .pages import Rows
     from .principal import Principal
+
+    _Column = InstrumentedAttribute[Any] | ColumnElement[Any]
 
 BUNDLES = Keyset("bundles", DagBundleModel.name)
 FILES = Keyset("files", ParsedFile.bundle_name, ParsedFile.relative_fileloc)
@@ -324,28 +327,33 @@ def _dag_conditions(owner: str | None, tag: str | None, dag_id: str | None) -> l
 
 def _has_dag(conditions: list[ColumnElement[bool]]) -> ColumnElement[bool]:
     """The condition that a file, or what lies in it, has a DAG of which ``conditions`` are true."""
-    place = tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc)
-    exactly = place.in_(select(DagModel.bundle_name, DagModel.relative_fileloc).where(*conditions))
-    inside = select(DagModel.dag_id).where(_lies_in_archive(), *conditions).correlate(ParsedFile)
-    return exactly | (_may_be_archive() & inside.exists())
+    dags = _found_first("dags_that_match", DagModel.bundle_name, DagModel.relative_fileloc, conditions)
+    file = (ParsedFile.bundle_name, ParsedFile.relative_fileloc)
+    inside = select(dags.c.path).where(_lies_in(file, (dags.c.bundle, dags.c.path))).correlate(ParsedFile)
+    return tuple_(*file).in_(select(dags.c.bundle, dags.c.path)) | (_may_be_archive(file[1]) & inside.exists())
 
 
 def _is_in_file(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """The condition that a DAG is in a file, or lies in one, of which ``condition`` is true."""
-    place = tuple_(DagModel.bundle_name, DagModel.relative_fileloc)
-    exactly = place.in_(select(ParsedFile.bundle_name, ParsedFile.relative_fileloc).where(condition))
-    archive = select(ParsedFile.job_id).where(_may_be_archive(), _lies_in_archive(), condition).correlate(DagModel)
-    return exactly | archive.exists()
+    place = (ParsedFile.bundle_name, ParsedFile.relative_fileloc)
+    archives = _found_first("archives_that_match", *place, [condition, _may_be_archive(place[1])])
+    dag = (DagModel.bundle_name, DagModel.relative_fileloc)
+    inside = select(archives.c.path).where(_lies_in((archives.c.bundle, archives.c.path), dag)).correlate(DagModel)
+    return tuple_(*dag).in_(select(*place).where(condition)) | inside.exists()
 
 
-def _may_be_archive() -> ColumnElement[bool]:
-    return func.substr(ParsedFile.relative_fileloc, func.length(ParsedFile.relative_fileloc) - 2) != ".py"
+def _found_first(name: str, bundle_name: _Column, path: _Column, conditions: Sequence[ColumnElement[bool]]) -> CTE:
+    """Places that are found once for the whole statement, and not for each of its rows."""
+    places = select(bundle_name.label("bundle"), path.label("path")).where(*conditions)
+    return places.cte(name).prefix_with("MATERIALIZED")
 
 
-def _lies_in_archive() -> ColumnElement[bool]:
-    return (DagModel.bundle_name == ParsedFile.bundle_name) & starts_with(
-        DagModel.relative_fileloc, ParsedFile.relative_fileloc + "/"
-    )
+def _may_be_archive(path: _Column) -> ColumnElement[bool]:
+    return func.substr(path, func.length(path) - 2) != ".py"
+
+
+def _lies_in(archive: tuple[_Column, _Column], place: tuple[_Column, _Column]) -> ColumnElement[bool]:
+    return (place[0] == archive[0]) & starts_with(place[1], archive[1] + "/")
 
 
 def _placed(
