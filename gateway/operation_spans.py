@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from opentelemetry.trace import Status, StatusCode
+from graphql import OperationType
+from opentelemetry import trace
+from opentelemetry.trace import Span, Status, StatusCode
 from strawberry.extensions import SchemaExtension
 
 from .operation_metrics import INVALID, operation_of, root_field
-from .request_spans import span
+from .request_spans import NAME, fail
 
 _LONGEST_NAME = 100
 
@@ -17,16 +19,37 @@ _LONGEST_NAME = 100
 class OperationSpans(SchemaExtension):
     """Strawberry's extension; one instance for each operation. Where tracing is off, schemas have none."""
 
+    _span: Span
+
     def on_operation(self) -> Generator[None]:
-        with span("graphql") as started:
+        self._span = trace.get_tracer(NAME).start_span("graphql")
+        try:
             yield
-            operation = operation_of(self.execution_context)
-            field = INVALID if operation is None else root_field(operation)
-            if operation is not None:
-                started.set_attribute("graphql.operation.type", operation.operation.value)
-                started.update_name(f"{operation.operation.value} {field}")
-                if operation.name is not None:
-                    started.set_attribute("graphql.operation.name", operation.name.value[:_LONGEST_NAME])
-            result: Any = self.execution_context.result
-            if result is None or result.errors:
-                started.set_status(Status(StatusCode.ERROR))
+        except Exception as error:
+            fail(self._span, error)
+            raise
+        finally:
+            self._describe()
+            self._span.end()
+
+    def on_execute(self) -> Generator[None]:
+        operation = operation_of(self.execution_context)
+        if operation is None or operation.operation is OperationType.SUBSCRIPTION:
+            # Its events come in contexts of their own, and what is made current in one can't be undone in another.
+            yield
+            return
+        with trace.use_span(self._span, record_exception=False, set_status_on_exception=False):
+            yield
+
+    def _describe(self) -> None:
+        operation = operation_of(self.execution_context)
+        field = INVALID if operation is None else root_field(operation)
+        if operation is not None:
+            self._span.set_attribute("graphql.operation.type", operation.operation.value)
+            self._span.update_name(f"{operation.operation.value} {field}")
+            if operation.name is not None:
+                self._span.set_attribute("graphql.operation.name", operation.name.value[:_LONGEST_NAME])
+        result: Any = self.execution_context.result
+        is_stream = operation is not None and operation.operation is OperationType.SUBSCRIPTION
+        if not is_stream and (result is None or result.errors):
+            self._span.set_status(Status(StatusCode.ERROR))

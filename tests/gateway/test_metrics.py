@@ -23,7 +23,7 @@ from sqlalchemy.exc import OperationalError
 
 from parsegate.gateway import metrics_page
 from parsegate.resolvers.database import airflow_engine, transaction
-from parsegate.resolvers.tables import Claim, ParsedFile, Processor
+from parsegate.resolvers.tables import Claim, ParsedFile
 
 
 @pytest.fixture(autouse=True)
@@ -116,12 +116,9 @@ def test_levels_are_those_of_the_database(processor: RegisteredProcessor) -> Non
         session.add(callback)
         session.add(DagPriorityParsingRequest("dags", "one.py"))
         session.add(Claim(id="c", kind="CALLBACK", state="PARKED", bundle_name="dags", payload={}, created_at=old))
-        session.get_one(Processor, processor.job_id).activity = {
-            "parsing": ["one.py"],
-            "queuedFiles": 7,
-            "undeliveredResults": 3,
-        }
         session.get_one(ParsedFile, ("dags", "one.py")).last_parsed_at = old
+    parsing = [{"bundleName": "dags", "relativeFileloc": "one.py"}]
+    processor.send("Heartbeat", activity={"parsing": parsing, "queuedFiles": 7, "undeliveredResults": 3})
     found = scrape(processor.gateway)
     assert value(found, "parsegate_database_up") == 1
     assert value(found, "parsegate_claims", kind="CALLBACK", state="UNCLAIMED") == 1

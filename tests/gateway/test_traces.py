@@ -119,6 +119,21 @@ def test_statements_outside_of_traced_requests_make_no_spans(traced: Gateway, ex
 
 
 @pytest.mark.any_database
+def test_a_subscription_s_span_ends_with_its_subscriber(
+    traced: Gateway, exporter: InMemorySpanExporter, caplog: pytest.LogCaptureFixture
+) -> None:
+    processor = RegisteredProcessor(traced)
+    processor.sync("dags")
+    processor.send("ReconcileBundle", input={"bundleName": "dags", "files": [], "observedFilelocs": []})
+    body = {"query": 'subscription { bundleVersionProgress(bundle: "dags") { state } }'}
+    response = traced.post(body, traced.operator_token(), accept="text/event-stream")
+    assert response.status_code == 200
+    assert "event: complete" in response.text
+    assert "subscription bundleVersionProgress" in {span.name for span in exporter.get_finished_spans()}
+    assert "Failed to detach context" not in caplog.text
+
+
+@pytest.mark.any_database
 def test_nothing_is_installed_where_tracing_is_off(airflow_database: AirflowDatabase) -> None:
     gateway = Gateway(airflow_database)
     assert [middleware.cls.__name__ for middleware in gateway.app.user_middleware][:2] == ["RequestLog", "BodyLimit"]
