@@ -16,6 +16,7 @@ import httpx
 import pytest
 from airflow_database import AirflowDatabase
 from running_gateway import RunningGateway, free_port
+from scraped_metrics import samples, value
 from tls_files import TlsFiles
 
 from parsegate.gateway.server import run, uvicorn_options
@@ -72,6 +73,11 @@ def test_several_workers_are_refused_on_sqlite_and_serve_on_postgresql(
         for _ in range(10):
             response = httpx.post(f"http://127.0.0.1:{port}/graphql", json=QUERY, headers=headers(), trust_env=False)
             assert response.json() == ANSWER
+        # Whichever of them answers shows what all have counted.
+        for _ in range(4):
+            shown = httpx.get(f"http://127.0.0.1:{port}/metrics", headers=headers(), trust_env=False).text
+            counted = "parsegate_operation_duration_seconds_count"
+            assert value(samples(shown), counted, operation="__typename", result="ok") == 10
 
 
 @pytest.mark.parametrize(
