@@ -10,8 +10,7 @@ from . import metrics
 from .receipts import Receipt, ReceiptStatus
 
 if TYPE_CHECKING:
-    from .parse_result import ParseResult
-    from .unchanged_results import UnchangedResult
+    from .parse_result import ParseResult, UnchangedResult
 
 
 def count_results(results: Iterable[ParseResult], receipts: Iterable[Receipt]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from .ledger import FileKey
+
 
 @dataclass(frozen=True)
 class DagDocument:
@@ -50,3 +52,23 @@ class ParseResult:
     sources: dict[str, str]
     lease_ids: list[str]
     fingerprint: str | None = None
+
+
+@dataclass(frozen=True)
+class UnchangedResult:
+    """One attempt at one file, by the fingerprint of what it gave; see :class:`ParseResult`."""
+
+    attempt_id: str
+    sequence: int
+    bundle_name: str
+    bundle_path: str
+    relative_fileloc: str
+    bundle_version: str | None
+    version_data: Any
+    fingerprint: str
+    parse_duration: float
+    lease_ids: list[str]
+
+    @property
+    def file(self) -> FileKey:
+        return self.bundle_name, self.relative_fileloc

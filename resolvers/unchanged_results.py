@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .ledger import FileKey
+    from .parse_result import UnchangedResult
     from .principal import Principal
 
 log = logging.getLogger(__name__)
@@ -49,26 +50,6 @@ log = logging.getLogger(__name__)
 _TRIES = 3
 
 Transaction = Callable[[], AbstractContextManager["Session"]]
-
-
-@dataclass(frozen=True)
-class UnchangedResult:
-    """One attempt at one file, by the fingerprint of what it gave; see :class:`.parse_result.ParseResult`."""
-
-    attempt_id: str
-    sequence: int
-    bundle_name: str
-    bundle_path: str
-    relative_fileloc: str
-    bundle_version: str | None
-    version_data: Any
-    fingerprint: str
-    parse_duration: float
-    lease_ids: list[str]
-
-    @property
-    def file(self) -> FileKey:
-        return self.bundle_name, self.relative_fileloc
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from graphql import GraphQLError
 from strawberry.scalars import JSON
 
 from ..resolvers import unchanged_results
+from ..resolvers.parse_result import UnchangedResult
 from ..resolvers.principal import TokenKind
 from .context import Info
 from .outcomes import Outcome, OutcomeStatus, settled
@@ -102,9 +103,9 @@ class UnchangedResultMutation:
         return settled(UnchangedResultsOutcome, resolve)
 
 
-def _claims(batches: list[UnchangedResultsInput]) -> list[unchanged_results.UnchangedResult]:
+def _claims(batches: list[UnchangedResultsInput]) -> list[UnchangedResult]:
     return [
-        unchanged_results.UnchangedResult(
+        UnchangedResult(
             attempt_id=str(item.attempt_id),
             sequence=item.sequence,
             bundle_name=batch.bundle_name,

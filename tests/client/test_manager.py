@@ -324,11 +324,11 @@ def test_in_development_a_process_beside_it_starts_it_and_takes_it_along(root: P
 def test_every_option_of_airflows_command_is_there():
     from airflow.cli.cli_config import core_commands
 
-    from parsegate.client.launcher import _parser
+    from parsegate.client.launcher import parser
 
     (stock,) = (command for command in core_commands if command.name == "dag-processor")
 
-    ours = {option for action in _parser()._actions for option in action.option_strings}
+    ours = {option for action in parser()._actions for option in action.option_strings}
 
     assert {flag for argument in stock.args for flag in argument.flags} <= ours
 
