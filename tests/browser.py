@@ -46,6 +46,10 @@ def chromium_path() -> str:
     return path
 
 
+class NotEvaluated(AssertionError):
+    """A JavaScript expression threw, or the page was left while it was evaluated."""
+
+
 class Tab:
     """One page and everything that it asked the network for.
 
@@ -75,14 +79,22 @@ class Tab:
     def value(self, expression: str) -> Any:
         """What a JavaScript expression evaluates to in the page."""
         answer = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
-        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        if "exceptionDetails" in answer:
+            raise NotEvaluated(answer["exceptionDetails"])
         return answer["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
-        """Until a JavaScript expression is true."""
+        """Until a JavaScript expression is true; of a page that is not there yet it may ask for anything."""
         deadline = time.monotonic() + TIMEOUT
-        while not self.value(expression):
-            assert time.monotonic() < deadline, (expression, self.failures, self.complaints, self.text())
+        fault: NotEvaluated | None = None
+        while True:
+            try:
+                if self.value(expression):
+                    return
+                fault = None
+            except NotEvaluated as error:
+                fault = error
+            assert time.monotonic() < deadline, (expression, fault, self.failures, self.complaints, self.text())
             time.sleep(0.1)
 
     def text(self) -> str:
@@ -137,6 +149,8 @@ class Tab:
         while True:
             received = self._receive(deadline)
             if received.get("id") == self._sent:
+                if method == "Runtime.evaluate" and "error" in received:
+                    raise NotEvaluated(received["error"])
                 assert "error" not in received, (method, received["error"])
                 return received["result"]
             self._note(received.get("method"), received.get("params", {}))
