@@ -104,7 +104,7 @@ def parse_file(inherited: Iterable[int]) -> None:
     masks.forget_all()
     os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "client"
 
-    channel: comms.CommsDecoder[Any, Any] = comms.CommsDecoder(body_decoder=_FROM_MANAGER)
+    channel: comms.CommsDecoder[Any, Any] = comms.CommsDecoder(body_decoder=_FROM_MANAGER, err_decoder=_FROM_MANAGER)
     request = channel._get_response()  # pyright: ignore[reportPrivateUsage]
     if not isinstance(request, DagFileParseRequest):
         _refuse(request)

@@ -152,6 +152,7 @@ def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
     from . import protocol, spans
     from .manager import GatewayDagFileProcessorManager, ProcessorStopped
     from .manager_channel import ManagerChannel
+    from .preload import preload
     from .terminal import shared_terminal
 
     with shared_terminal() as counts, _companions(settings) as (agent_socket, helper_socket):
@@ -173,6 +174,7 @@ def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
             counts=counts,
         )
         exit_code = EXIT_FAULT
+        preload()
         try:
             manager.run()
             exit_code = EXIT_ENDED

@@ -61,7 +61,7 @@ class ProcessorStopped(Exception):
         self.signal_number = signal_number
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, repr=False)
 class GatewayDagFileProcessorManager(BundleRefreshingManager):
     """Parses the configured bundles over and over again; made and ended by :mod:`.launcher`."""
 
@@ -89,6 +89,11 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     _last_tick: float = attrs.field(default=0.0, init=False)
     _last_count: float = attrs.field(default=0.0, init=False)
     _last_purge: float = attrs.field(default=0.0, init=False)
+
+    def __repr__(self) -> str:
+        # Python makes it up in every child, for an error that nobody sees (``signal.signal`` looks whether the handler
+        # was a number); that of attrs has all files in it.
+        return f"<{type(self).__name__} of {len(self._file_stats)} files>"
 
     def __attrs_post_init__(self) -> None:
         self.heartbeat = self._beat
@@ -297,14 +302,17 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     # Children ---------------------------------------------------------------------------------------------------------
 
     def _start_new_processes(self) -> None:
+        # Airflow's goes through the whole queue at every turn of the loop, also when it can start nothing.
+        if len(self._processors) >= self._parallelism or self.agent.pending_bytes > MAX_PENDING_BYTES:
+            return
         now = time.monotonic()
-        for file in [file for file in self._file_queue if self._retry_at.get(file.presence_key, 0) > now]:
-            del self._file_queue[file]
+        if too_early := {key for key, at in self._retry_at.items() if at > now}:
+            for file in [file for file in self._file_queue if file.presence_key in too_early]:
+                del self._file_queue[file]
         # Airflow drops a file from the queue whose process is running; what is still wanted of it is queued again.
         wanted = [*self._parse_requests.files, *self._callbacks.queued_files]
         self._add_files_to_queue([file for file in wanted if file not in self._processors], mode="frontprio")
-        if self.agent.pending_bytes <= MAX_PENDING_BYTES:
-            super()._start_new_processes()
+        super()._start_new_processes()
 
     def _create_process(self, dag_file: DagFileInfo) -> ParseProcess:
         leased = self._callbacks.next_for(dag_file)

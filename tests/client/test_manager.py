@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -126,6 +127,32 @@ def test_parsing_an_unchanged_file_again_gives_a_result_with_the_same_fingerprin
     frames = [protocol.encode(result)[4:] for result in results[:2]]
     one, two = (fingerprint(msgspec.msgpack.decode(frame, type=protocol.PackedResult)) for frame in frames)
     assert one == two
+
+
+def test_a_child_finds_loaded_what_every_child_needs_but_no_plugin(running: Setting):
+    loaded = "'airflow.providers.standard.sensors.external_task' in sys.modules"
+    plugins = "airflow.plugins_manager._get_plugins.cache_info().currsize"
+    path = running.plain / "preloaded.py"
+    write_dag(path, f"repr(({loaded}, {plugins}))")
+    path.write_text("import sys\nimport airflow.plugins_manager\n" + path.read_text())
+    running.agent.wait(lambda: running.results("preloaded.py"))
+    assert running.description("preloaded.py") == "(True, 0)"
+    path.unlink()
+
+
+def test_a_manager_describes_itself_without_its_files(running: Setting):
+    # In every child Python puts the owner of a signal's handler into an error that nobody sees.
+    path = running.plain / "described.py"
+    write_dag(path, "repr(manager)")
+    path.write_text(
+        "import sys\n"
+        "frame = sys._getframe()\n"
+        "while type(manager := frame.f_locals.get('self')).__name__ != 'GatewayDagFileProcessorManager':\n"
+        "    frame = frame.f_back\n" + path.read_text()
+    )
+    running.agent.wait(lambda: running.results("described.py"))
+    assert re.fullmatch(r"<GatewayDagFileProcessorManager of \d files>", running.description("described.py") or "")
+    path.unlink()
 
 
 def test_a_new_version_is_adopted_by_the_running_manager(running: Setting):
