@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -28,12 +27,10 @@ from uuid6 import uuid7
 
 from . import protocol, spans
 from .activity import ActivityReport
-from .bundle_refresh import BundleRefreshingManager
-from .bundles import BundleProxy
 from .callback_outcome import NOT_STARTED
 from .child import SourcedParsingResult
+from .claimed_work import WorkClaimingManager
 from .counts import Counts, CountsFeed
-from .leases import BundleNeed, CallbackLeases, LeasedCallback, ParseRequestLeases
 from .process import ParseProcess
 
 TICK_INTERVAL = 1.0
@@ -62,7 +59,7 @@ class ProcessorStopped(Exception):
 
 
 @attrs.define(kw_only=True, repr=False)
-class GatewayDagFileProcessorManager(BundleRefreshingManager):
+class GatewayDagFileProcessorManager(WorkClaimingManager):
     """Parses the configured bundles over and over again; made and ended by :mod:`.launcher`."""
 
     # Airflow's manager makes an API server of its own here, with database access.
@@ -71,10 +68,6 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
     counts: CountsFeed | None = attrs.field(default=None)
     """Where to tell how far parsing has come, for whoever watches on a terminal."""
 
-    _callbacks: CallbackLeases = attrs.field(init=False)
-    _parse_requests: ParseRequestLeases = attrs.field(init=False)
-    _requests_before_refresh: dict[str, list[protocol.ParseRequestLease]] = attrs.field(factory=dict, init=False)
-    _requests_in_refresh: dict[str, list[protocol.ParseRequestLease]] = attrs.field(factory=dict, init=False)
     _reads: dict[int, tuple[ParseProcess, BaseModel, int]] = attrs.field(factory=dict, init=False)
     _read_ids: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
     _sequences: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1), init=False)
@@ -96,9 +89,8 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         return f"<{type(self).__name__} of {len(self._file_stats)} files>"
 
     def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
         self.heartbeat = self._beat
-        self._callbacks = CallbackLeases(self.agent.send)
-        self._parse_requests = ParseRequestLeases(self.agent.send)
 
     # Start ------------------------------------------------------------------------------------------------------------
 
@@ -179,15 +171,11 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
             case protocol.ResultSettled():
                 self._take_settlement(message)
             case protocol.CallbacksLeased():
-                for lease in message.leases:
-                    if leased := self._callbacks.accept(lease):
-                        self._place(leased)
+                self.take_callbacks(message.leases)
             case protocol.ParseRequestsLeased():
-                self._take_parse_requests(message.leases)
+                self.take_parse_requests(message.leases)
             case protocol.LeaseLost():
-                self._parse_requests.lost(message.lease_id)
-                if self._callbacks.lost(message.lease_id):
-                    self.log.warning("The lease of a callback was lost before it ran: %s", message.lease_id)
+                self.forget_lease(message.lease_id)
             case protocol.BundleStates():
                 for state in message.states:
                     self.take_bundle_state(state)
@@ -202,7 +190,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         """Whether every file of every bundle has been parsed that often, and the gateway has taken the results."""
         if self.max_runs == -1 or self._num_run < self.max_runs or self._processors:
             return False
-        if self._requests_before_refresh or self._parse_requests.files or self._callbacks.queued_files:
+        if self.has_claimed_work:
             return False
         if any(not proxy.tried or proxy.refreshing for proxy in self._proxies.values()):
             return False
@@ -223,82 +211,6 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
             self._last_purge = now
             self.agent.send(protocol.PurgeWarnings())
 
-    # Callbacks and priority parse requests ----------------------------------------------------------------------------
-
-    def refresh_begins(self, bundle_name: str) -> None:
-        if requests := self._requests_before_refresh.pop(bundle_name, None):
-            self._requests_in_refresh[bundle_name] = requests
-
-    def bundle_answered(self, proxy: BundleProxy, ready: protocol.BundleReady) -> None:
-        if ready.requested_version is not None:
-            self._place_waiting(BundleNeed(proxy.name, ready.requested_version), ready.path, ready.error)
-            return
-        if ready.error is None:
-            self._place_waiting(BundleNeed(proxy.name, None), str(proxy.path), None)
-        self._queue_parse_requests(self._requests_in_refresh.pop(proxy.name, []))
-
-    def fetch_callbacks(self) -> list[Any]:
-        """Nothing: callbacks are placed when the agent hands them over."""
-        return []
-
-    def _place(self, leased: LeasedCallback) -> None:
-        """Put a callback where it waits: for a version of its bundle, for the bundle, or for its file's turn."""
-        request = leased.request
-        proxy = self._proxies.get(request.bundle_name)
-        if proxy is None:
-            self.log.error("Bundle %s is not parsed here, a callback of it is given back", request.bundle_name)
-            self._callbacks.settle(leased.lease_id, NOT_STARTED)
-        elif request.bundle_version and proxy.supports_versioning:
-            need = BundleNeed(proxy.name, request.bundle_version)
-            self._callbacks.wait_for(need, leased)
-            self.helper.send(protocol.PrepareVersion(bundle_name=proxy.name, version=request.bundle_version))
-        elif proxy not in self._dag_bundles:
-            self._callbacks.wait_for(BundleNeed(proxy.name, None), leased)
-        else:
-            self._enqueue(leased, proxy.path)
-
-    def _place_waiting(self, need: BundleNeed, path: str | None, error: str | None) -> None:
-        for leased in self._callbacks.waited_for(need):
-            if error is not None or path is None:
-                self.log.error(
-                    "Bundle %s version %s could not be prepared for a callback, which is given back: %s", *need, error
-                )
-                self._callbacks.settle(leased.lease_id, NOT_STARTED)
-            else:
-                self._enqueue(leased, Path(path))
-
-    def _enqueue(self, leased: LeasedCallback, path: Path) -> None:
-        request = leased.request
-        file = DagFileInfo(
-            rel_path=Path(request.filepath),
-            bundle_path=path,
-            bundle_name=request.bundle_name,
-            bundle_version=request.bundle_version,
-        )
-        self._callbacks.enqueue(file, leased)
-
-    def claim_priority_files(self) -> list[DagFileInfo]:
-        """Nothing: a requested file is queued once its bundle has been refreshed, which Airflow does first, too."""
-        return []
-
-    def _take_parse_requests(self, leases: Iterable[protocol.ParseRequestLease]) -> None:
-        for lease in leases:
-            if lease.bundle_name not in self._proxies:
-                self._parse_requests.release([lease.lease_id])
-                continue
-            self._requests_before_refresh.setdefault(lease.bundle_name, []).append(lease)
-            self.request_bundle_refresh(lease.bundle_name)
-
-    def _queue_parse_requests(self, leases: Iterable[protocol.ParseRequestLease]) -> None:
-        for lease in leases:
-            path = Path(lease.relative_fileloc)
-            known = (file for file in self._known_files.get(lease.bundle_name, ()) if file.rel_path == path)
-            if file := next(known, None):
-                self._parse_requests.add(file, [lease.lease_id])
-            else:
-                self.log.warning("A parse was requested of %s, which bundle %s has not", path, lease.bundle_name)
-                self._parse_requests.release([lease.lease_id])
-
     # Children ---------------------------------------------------------------------------------------------------------
 
     def _start_new_processes(self) -> None:
@@ -309,9 +221,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         if too_early := {key for key, at in self._retry_at.items() if at > now}:
             for file in [file for file in self._file_queue if file.presence_key in too_early]:
                 del self._file_queue[file]
-        # Airflow drops a file from the queue whose process is running; what is still wanted of it is queued again.
-        wanted = [*self._parse_requests.files, *self._callbacks.queued_files]
-        self._add_files_to_queue([file for file in wanted if file not in self._processors], mode="frontprio")
+        self.queue_claimed_work()
         super()._start_new_processes()
 
     def _create_process(self, dag_file: DagFileInfo) -> ParseProcess:
@@ -530,11 +440,7 @@ class GatewayDagFileProcessorManager(BundleRefreshingManager):
         if self.counts is not None:
             self.counts.tell(self._count())
         self.terminate()
-        self._callbacks.release_all()
-        self._parse_requests.release_all()
-        for requests in (self._requests_before_refresh, self._requests_in_refresh):
-            for leases in requests.values():
-                self._parse_requests.release(lease.lease_id for lease in leases)
+        self.release_claimed_work()
         self.agent.send(protocol.Complete(succeeded=succeeded, timeout=timeout))
         deadline = time.monotonic() + timeout + 2.0
         while self._completed is None and self.agent.closed is None and (left := deadline - time.monotonic()) > 0:
