@@ -18,15 +18,22 @@ import logging
 import os
 import platform
 import pwd
-import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import isolation
+from .companions import FAREWELL_TIMEOUT, STARTUP_MARGIN, companions
+from .exit_codes import (
+    EXIT_ENDED,
+    EXIT_FAULT,
+    EXIT_MISCONFIGURED,
+    EXIT_NO_GATEWAY,
+    EXIT_SECRET_VISIBLE,
+    EXIT_STOPPED,
+    StartRefused,
+)
 
 if TYPE_CHECKING:
     from .bundle_refresh import AgentChannel, HelperChannel
@@ -34,26 +41,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EXIT_ENDED = 0
-EXIT_FAULT = 1
-EXIT_MISCONFIGURED = 2
-EXIT_NO_GATEWAY = 3
-EXIT_SECRET_VISIBLE = 4
-EXIT_STOPPED = 5
-
-FAREWELL_TIMEOUT = 10.0
-"""Seconds that the delivery of what is waiting may take at the end."""
-STARTUP_MARGIN = 15.0
-"""Seconds beyond ``startup_timeout`` after which a silent agent is given up."""
 REMINDER_INTERVAL = 30.0
-
-
-class StartRefused(Exception):
-    """The processor can't start; the message says why."""
-
-    def __init__(self, exit_code: int, reason: str) -> None:
-        super().__init__(reason)
-        self.exit_code = exit_code
 
 
 def run(argv: Sequence[str]) -> int:
@@ -155,7 +143,7 @@ def _process(arguments: argparse.Namespace, settings: ProcessorSettings) -> int:
     from .preload import preload
     from .terminal import shared_terminal
 
-    with shared_terminal() as counts, _companions(settings) as (agent_socket, helper_socket):
+    with shared_terminal() as counts, companions(settings) as (agent_socket, helper_socket):
         _give_up_privileges(settings)
         _refuse_secrets(judge_files=True)
         block_orm_access()
@@ -270,104 +258,6 @@ class _Start:
             log.info("Registered as Job %s with gateway %s", message.job_id, message.gateway_version)
         else:
             self._kept.append(message)
-
-
-@contextmanager
-def _companions(settings: ProcessorSettings) -> Generator[tuple[socket.socket, socket.socket]]:
-    """The agent and the bundle helper, running; their sockets for the manager. On the way out they are waited for."""
-    processes: list[tuple[str, subprocess.Popen[bytes]]] = []
-    manager_to_helper, helper_end = socket.socketpair()
-    try:
-        if settings.agent_socket is not None:
-            manager_to_agent = _connect(settings)
-            # The agent takes the second connection, made before the first one registers, for the bundle helper's.
-            helper_to_agent = _connect(settings)
-        else:
-            manager_to_agent, agent_end = socket.socketpair()
-            helper_to_agent, agent_helper_end = socket.socketpair()
-            processes.append(("agent", _start_agent(settings, agent_end, agent_helper_end)))
-        processes.append(("bundle helper", _start_helper(settings, helper_end, helper_to_agent)))
-        helper_to_agent.close()
-        try:
-            yield manager_to_agent, manager_to_helper
-        finally:
-            manager_to_agent.close()
-            manager_to_helper.close()
-    finally:
-        for name, process in processes:
-            _wait_for(name, process)
-
-
-def _connect(settings: ProcessorSettings) -> socket.socket:
-    """A connection to a sidecar agent, which may still be starting."""
-    deadline = time.monotonic() + settings.startup_timeout
-    log.info("Connecting to the agent at %s", settings.agent_socket)
-    while True:
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.connect(str(settings.agent_socket))
-            return connection
-        except (FileNotFoundError, ConnectionRefusedError) as error:
-            connection.close()
-            if time.monotonic() > deadline:
-                reason = f"there is no agent at {settings.agent_socket} ({error.strerror})"
-                raise StartRefused(EXIT_NO_GATEWAY, reason) from error
-            time.sleep(0.5)
-        except OSError as error:
-            connection.close()
-            reason = f"the agent's socket {settings.agent_socket} can't be used: {error.strerror}"
-            raise StartRefused(EXIT_MISCONFIGURED, reason) from error
-
-
-def _start_agent(settings: ProcessorSettings, manager: socket.socket, helper: socket.socket) -> subprocess.Popen[bytes]:
-    from .agent_command import agent_config
-    from .agent_config import config_descriptor
-
-    try:
-        config = agent_config(settings, manager_fd=manager.fileno(), helper_fd=helper.fileno())
-    except ValueError as error:
-        raise StartRefused(EXIT_MISCONFIGURED, str(error)) from error
-    descriptor = config_descriptor(config)
-    try:
-        return _start(
-            "parsegate.client.agent", ["--config-fd", str(descriptor)], manager, helper, descriptor=descriptor
-        )
-    finally:
-        os.close(descriptor)
-
-
-def _start_helper(settings: ProcessorSettings, manager: socket.socket, agent: socket.socket) -> subprocess.Popen[bytes]:
-    arguments = ["--manager-fd", str(manager.fileno()), "--agent-fd", str(agent.fileno())]
-    if settings.run_as_user is not None:
-        arguments.append("--shared")
-    return _start("parsegate.client.bundle_helper", arguments, manager, agent)
-
-
-def _start(
-    module: str, arguments: list[str], *ends: socket.socket, descriptor: int | None = None
-) -> subprocess.Popen[bytes]:
-    """Exec a module with these sockets, which are then its alone."""
-    inherited = [end.fileno() for end in ends] + ([descriptor] if descriptor is not None else [])
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", module, *arguments],
-        stdin=subprocess.DEVNULL,
-        pass_fds=inherited,
-        # A Ctrl-C in the terminal is the manager's to handle; it tells the others.
-        start_new_session=True,
-    )
-    for end in ends:
-        end.close()
-    return process
-
-
-def _wait_for(name: str, process: subprocess.Popen[bytes]) -> None:
-    try:
-        process.wait(FAREWELL_TIMEOUT + STARTUP_MARGIN)
-    except subprocess.TimeoutExpired:
-        log.warning("The %s (PID %s) does not end; terminating it", name, process.pid)
-        # Not allowed once this process has given up its privileges; the companion ends by itself, later.
-        with suppress(PermissionError):
-            process.terminate()
 
 
 def _give_up_privileges(settings: ProcessorSettings) -> None:

@@ -14,8 +14,8 @@ import pytest
 from agent_peer import UNPRIVILEGED, ProcessorUnderTest, ScriptedAgent, open_directory
 
 from parsegate.client import protocol
+from parsegate.client.exit_codes import EXIT_ENDED, EXIT_MISCONFIGURED, EXIT_SECRET_VISIBLE
 from parsegate.client.isolation import PLACEHOLDER_DATABASE, prepare_environment, visible_secrets
-from parsegate.client.launcher import EXIT_ENDED, EXIT_MISCONFIGURED, EXIT_SECRET_VISIBLE
 
 KEY = "x" * 43 + "="
 

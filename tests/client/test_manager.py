@@ -15,8 +15,8 @@ import pytest
 from agent_peer import ProcessorUnderTest, ScriptedAgent, accepted, not_found, open_directory
 
 from parsegate.client import protocol
+from parsegate.client.exit_codes import EXIT_ENDED, EXIT_MISCONFIGURED, EXIT_NO_GATEWAY, EXIT_STOPPED
 from parsegate.client.fingerprints import fingerprint
-from parsegate.client.launcher import EXIT_ENDED, EXIT_MISCONFIGURED, EXIT_NO_GATEWAY, EXIT_STOPPED
 
 DAG = "from airflow.sdk import DAG, Variable\nd = DAG({name!r}, description={description})\n"
 
