@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import update
+from airflow._shared.timezones.timezone import utcnow
+from airflow.jobs.job import Job
+from sqlalchemy import select, update
 
+from . import jobs
 from .documents import MAX_PATH, check_path
 from .pages import is_storable
 from .refusals import Refusal, RefusalReason
@@ -16,6 +19,7 @@ from .tables import Processor
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from sqlalchemy import Update
     from sqlalchemy.orm import Session
 
     from .ledger import FileKey
@@ -55,9 +59,24 @@ def check(principal: Principal, activity: Activity) -> None:
             raise Refusal(RefusalReason.INVALID_PATH, f"{path!r} has half of a surrogate pair.")
 
 
-def record(session: Session, principal: Principal, activity: Activity, at: datetime) -> None:
-    """Keep what the caller's processor does; it must have been checked."""
-    session.execute(
+def tell(session: Session, principal: Principal, activity: Activity) -> datetime:
+    """A heartbeat that says what the caller's processor does, which must have been checked; its time.
+
+    :raises Refusal: JOB_CLOSED
+    """
+    if session.get_bind().dialect.name != "postgresql":
+        at = jobs.heartbeat(session, principal)
+        session.execute(_update(principal, activity, at).execution_options(synchronize_session=False))
+        return at
+    at = utcnow()
+    beaten = jobs.beat(principal, at).returning(Job.id).cte("beaten")
+    told = _update(principal, activity, at).where(Processor.job_id == beaten.c.id).cte("told")
+    jobs.check(principal, session.scalar(select(beaten.c.id).add_cte(told)) is not None)
+    return at
+
+
+def _update(principal: Principal, activity: Activity, at: datetime) -> Update:
+    return (
         update(Processor)
         .where(Processor.job_id == principal.job_id)
         .values(
@@ -68,7 +87,6 @@ def record(session: Session, principal: Principal, activity: Activity, at: datet
             },
             activity_at=at,
         )
-        .execution_options(synchronize_session=False)
     )
 
 

@@ -9,7 +9,7 @@ gives the same imprint, then writing it again would change nothing but what Airf
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +18,9 @@ from airflow.configuration import conf
 
 from . import schedules, written_rows
 from .decoded_dag import has_deadline
+from .related_rows import WARNING_TYPES
 from .writer_epoch import writer_epoch
-from .written_rows import WARNING_TYPES, DagRows, WrittenRows
+from .written_rows import DagRows, WrittenRows
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -54,13 +55,19 @@ class Imprint:
     dags: dict[str, DagRows]
 
 
-def current(session: Session, written: Mapping[FileKey, Written]) -> dict[FileKey, Imprint]:
-    """The imprints of these files as the tables are now; the rows of their DAGs are locked."""
+def current(
+    session: Session, written: Mapping[FileKey, Written], scheduled: Collection[tuple[str, bool]] = ()
+) -> dict[FileKey, Imprint]:
+    """The imprints of these files as the tables are now; the rows of their DAGs are locked.
+
+    :param scheduled: as in :func:`.written_rows.read`
+    """
     rows = written_rows.read(
         session,
         {dag_id for file in written.values() for dag_id in file.dags},
         {name for file in written.values() for name in file.asset_aliases},
         written.keys(),
+        scheduled,
     )
     epoch = writer_epoch()
     return {key: _imprint(key, file, rows, epoch) for key, file in written.items()}

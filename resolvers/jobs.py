@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from airflow._shared.timezones.timezone import utcnow
 from airflow.jobs.job import Job, JobState
 from airflow.listeners.listener import get_listener_manager
-from sqlalchemy import CursorResult, select, update
+from sqlalchemy import CursorResult, exists, select, update
 from sqlalchemy.exc import IntegrityError
 
 from .refusals import Refusal, RefusalReason
@@ -25,7 +25,7 @@ from .versions import AIRFLOW_VERSION, PARSEGATE_VERSION, require_compatible
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from sqlalchemy import ColumnElement, Row
+    from sqlalchemy import ColumnElement, Row, Update
     from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session
 
     from .principal import Principal
@@ -115,15 +115,18 @@ def heartbeat(session: Session, principal: Principal) -> datetime:
     :raises Refusal: JOB_CLOSED
     """
     now = utcnow()
-    beaten = session.execute(
+    beaten = session.execute(beat(principal, now).execution_options(synchronize_session=False))
+    check(principal, bool(cast("CursorResult[Any]", beaten).rowcount))
+    return now
+
+
+def beat(principal: Principal, at: datetime) -> Update:
+    """The statement of a heartbeat; it changes no row when the Job does not run."""
+    return (
         update(Job)
         .where(Job.id == principal.job_id, Job.job_type == JOB_TYPE, Job.state == JobState.RUNNING)
-        .values(latest_heartbeat=now)
-        .execution_options(synchronize_session=False)
+        .values(latest_heartbeat=at)
     )
-    if not cast("CursorResult[Any]", beaten).rowcount:
-        raise _closed(principal.job_id)
-    return now
 
 
 def complete(session: Session, principal: Principal, *, succeeded: bool) -> None:
@@ -154,6 +157,21 @@ def require_running(session: Session, principal: Principal) -> int:
     :raises Refusal: JOB_CLOSED, when it has ended or its row is gone
     """
     return _require_running(session, principal.job_id)
+
+
+def is_running(principal: Principal) -> ColumnElement[bool]:
+    """Whether the caller's Job runs, to be asked in a statement that asks more; :func:`check` knows what to answer."""
+    return exists().where(Job.id == principal.job_id, Job.job_type == JOB_TYPE, Job.state == JobState.RUNNING)
+
+
+def check(principal: Principal, runs: bool) -> int:
+    """Id of the caller's Job, which was found to run or not to.
+
+    :raises Refusal: JOB_CLOSED, as :func:`require_running`
+    """
+    if principal.job_id is None or not runs:
+        raise _closed(principal.job_id)
+    return principal.job_id
 
 
 def ask_while_running(session: Session, principal: Principal, question: ColumnElement[bool]) -> bool:

@@ -1,14 +1,16 @@
 """The runs that Airflow looks at when it stores a DAG, read for many DAGs at once.
 
 Airflow 3.3.2 (``dag_processing/collection.py:_RunInfo``) asks for the latest automated run of each DAG in a statement
-of its own. Here the same subqueries are put to a list of DAG ids; the DAGs need not have rows yet.
+of its own. Here the same subqueries are put to a list of DAG ids, whose DAGs need not have rows yet (:func:`read`), or
+are part of a statement that asks more (:func:`rows`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.utils.state import DagRunState
 from airflow.utils.types import DagRunType
@@ -18,11 +20,12 @@ from sqlalchemy.orm import aliased, load_only
 from .chunks import chunks
 
 if TYPE_CHECKING:
-    from sqlalchemy import CTE, ColumnElement, ScalarSelect
-    from sqlalchemy.orm import Session
+    from sqlalchemy import CTE, BindParameter, ColumnElement, ScalarSelect, Select
+    from sqlalchemy.orm import InstrumentedAttribute, Session
 
 _AUTOMATED = (DagRunType.BACKFILL_JOB, DagRunType.SCHEDULED)
-_COLUMNS = load_only(
+COLUMNS: tuple[InstrumentedAttribute[Any], ...] = (
+    DagRun.id,
     DagRun.dag_id,
     DagRun.logical_date,
     DagRun.run_after,
@@ -31,6 +34,14 @@ _COLUMNS = load_only(
     DagRun.partition_key,
     DagRun.partition_date,
 )
+"""What timetables look at."""
+
+
+class Runs(NamedTuple):
+    """The latest automated run of a DAG, and how many of its runs are active, backfills apart."""
+
+    latest: DagRun | None = None
+    active: int = 0
 
 
 def read(session: Session, partitioned: Mapping[str, bool]) -> tuple[dict[str, DagRun], dict[str, int]]:
@@ -45,7 +56,7 @@ def read(session: Session, partitioned: Mapping[str, bool]) -> tuple[dict[str, D
         rows: Any = session.execute(
             select(asked.c.dag_id, _active(asked.c.dag_id), DagRun)
             .outerjoin_from(asked, DagRun, _is_latest(asked.c.dag_id))
-            .options(_COLUMNS)
+            .options(load_only(*COLUMNS))
         )
         for dag_id, count, run in rows:
             counts[dag_id] = count
@@ -59,9 +70,32 @@ def read(session: Session, partitioned: Mapping[str, bool]) -> tuple[dict[str, D
         for dag_id, count, run_id in found:
             counts[dag_id] = count
             ids.append(run_id)
-        latest = session.scalars(select(DagRun).where(DagRun.id.in_(ids)).options(_COLUMNS))
+        latest = session.scalars(select(DagRun).where(DagRun.id.in_(ids)).options(load_only(*COLUMNS)))
         runs.update((run.dag_id, run) for run in latest)
     return runs, counts
+
+
+def rows(dag_ids: BindParameter[Any], *, partitioned: bool) -> Select[Any]:
+    """A row for each of these DAGs that has one itself: its id, how many of its runs are active, and ``COLUMNS`` of its
+    latest, or nulls.
+
+    :param partitioned: whether their timetables are
+    """
+    dag_id: ColumnElement[Any] = DagModel.__table__.c.dag_id
+    if not partitioned:
+        return (
+            select(dag_id, _active(dag_id), *COLUMNS)
+            .outerjoin_from(DagModel, DagRun, _is_latest(dag_id))
+            .where(dag_id.in_(dag_ids))
+        )
+    # Apart, because PostgreSQL would read all runs there are, to join them with what takes long to compute.
+    ids = (
+        select(dag_id, _active(dag_id).label("active"), _latest_partition(dag_id).label("run_id"))
+        .where(dag_id.in_(dag_ids))
+        .cte("latest_partition")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    return select(ids.c.dag_id, ids.c.active, *COLUMNS).outerjoin_from(ids, DagRun, DagRun.id == ids.c.run_id)
 
 
 def _asked(dag_ids: Collection[str]) -> CTE:

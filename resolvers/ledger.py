@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement, Row
     from sqlalchemy.orm import Session
 
     from .parse_result import ParseResult
@@ -52,18 +53,25 @@ def entry(session: Session, bundle_name: str, relative_fileloc: str) -> ParsedFi
 
 
 def entries(session: Session, files: Collection[FileKey]) -> dict[FileKey, ParsedFile]:
-    """The rows of those of ``files`` that are known, locked in the order of their names, which keeps two that lock
-    the same rows from waiting for each other.
+    """The rows of those of ``files`` that are known, locked until the transaction ends."""
+    found = (row[0] for row in entries_beside(session, files))
+    return {(entry.bundle_name, entry.relative_fileloc): entry for entry in found}
+
+
+def entries_beside(session: Session, files: Collection[FileKey], *columns: ColumnElement[Any]) -> list[Row[Any]]:
+    """As :func:`entries`, a row for each file: its entry, and ``columns``.
+
+    They are locked in the order of their names, which keeps two that lock the same rows from waiting for each other.
+    Whoever waited has the entries as they are then, and ``columns`` perhaps as they were before.
     """
-    found: dict[FileKey, ParsedFile] = {}
+    found: list[Row[Any]] = []
     for some in chunks(sorted(files)):
-        rows = session.scalars(
-            select(ParsedFile)
+        found += session.execute(
+            select(ParsedFile, *columns)
             .where(tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(some))
             .order_by(ParsedFile.bundle_name, ParsedFile.relative_fileloc)
-            .with_for_update()
+            .with_for_update(of=ParsedFile)
         )
-        found.update({(row.bundle_name, row.relative_fileloc): row for row in rows})
     return found
 
 

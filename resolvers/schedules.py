@@ -16,7 +16,6 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow._shared.timezones.timezone import coerce_datetime, utcnow
-from airflow.models.dagrun import DagRun
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.enums import Encoding
 from airflow.serialization.helpers import is_core_timetable_import_path
@@ -26,12 +25,11 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow.timetables.trigger import CronTriggerTimetable
 from cachetools import LRUCache
 
-from . import latest_runs
-
 if TYPE_CHECKING:
     from airflow.serialization.serialized_objects import LazyDeserializedDAG
     from airflow.timetables.base import Timetable
-    from sqlalchemy.orm import Session
+
+    from .latest_runs import Runs
 
 log = logging.getLogger(__name__)
 
@@ -116,26 +114,14 @@ def _moment(text: str | None) -> Any:
     return coerce_datetime(datetime.fromisoformat(text)) if text else None
 
 
-def next_runs(
-    session: Session, schedules: Mapping[str, Schedule], max_active_runs: Mapping[str, int]
-) -> dict[str, NextRun]:
-    """When each DAG runs next, by ``dag_id``, as ``DagModelOperation.update_dags`` computes it.
+def next_run(dag_id: str, schedule: Schedule, runs: Runs, max_active_runs: int) -> NextRun:
+    """When a DAG runs next, as ``DagModelOperation.update_dags`` computes it.
 
-    :param max_active_runs: of each DAG, from its row
+    :param runs: those that the DAG has; none for a timetable that can't be scheduled
+    :param max_active_runs: from the DAG's row
     """
-    schedulable = {
-        dag_id: schedule.timetable for dag_id, schedule in schedules.items() if schedule.timetable.can_be_scheduled
-    }
-    partitioned = {dag_id: timetable.partitioned for dag_id, timetable in schedulable.items()}
-    latest, active = latest_runs.read(session, partitioned)
-    return {
-        dag_id: _next_run(dag_id, schedule, latest.get(dag_id), active.get(dag_id, 0) >= max_active_runs[dag_id])
-        for dag_id, schedule in schedules.items()
-    }
-
-
-def _next_run(dag_id: str, schedule: Schedule, latest: DagRun | None, exceeds: bool) -> NextRun:
-    last = schedule.timetable.run_info_from_dag_run(dag_run=latest) if latest is not None else None
+    exceeds = runs.active >= max_active_runs
+    last = schedule.timetable.run_info_from_dag_run(dag_run=runs.latest) if runs.latest is not None else None
     try:
         info = _next_info(schedule, last)
     except Exception:  # a timetable may be the deployment's own and raise anything; Airflow then plans no run

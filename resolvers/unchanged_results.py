@@ -22,7 +22,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagbundle import DagBundleModel
 from airflow.models.errors import ParseImportError
-from sqlalchemy import and_, or_, select, tuple_, update
+from sqlalchemy import or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from . import claims, documents, imprints, jobs, ledger, schedules, source_code, written_rows
@@ -31,6 +31,7 @@ from .claims import ClaimKind
 from .counted_results import count_unchanged
 from .database import TransactionLost
 from .imprints import Imprint, Written
+from .latest_runs import Runs
 from .ledger import FileStatus
 from .refusals import Refusal
 from .schedules import NextRun, Schedule
@@ -112,24 +113,21 @@ def _is_possible(principal: Principal, result: UnchangedResult) -> bool:
 
 def _record(session: Session, principal: Principal, results: Sequence[UnchangedResult]) -> tuple[set[str], datetime]:
     """Ids of the attempts that are recorded, and when."""
-    # The next DAG to be stored, whichever it is, removes these watchers, and no row of its own tells.
-    rows = jobs.read_while_running(
+    by_file = {result.file: result for result in results}
+    is_active = ParsedFile.bundle_name.in_(select(DagBundleModel.name).where(DagBundleModel.active.is_(True)))
+    rows = ledger.entries_beside(
         session,
-        principal,
+        by_file,
+        jobs.is_running(principal).label("job_runs"),
+        is_active.label("bundle_is_active"),
+        # The next DAG to be stored, whichever it is, removes these watchers, and no row of its own tells.
         written_rows.orphaned_watchers().label("watchers_are_left"),
-        DagBundleModel.name,
-        beside=(
-            DagBundleModel,
-            and_(DagBundleModel.name.in_({result.bundle_name for result in results}), DagBundleModel.active.is_(True)),
-        ),
     )
-    watchers_are_left = bool(rows[0].watchers_are_left)
-    job_id = principal.job_id
-    assert job_id is not None  # its Job runs
+    job_id = jobs.check(principal, rows[0].job_runs) if rows else jobs.require_running(session, principal)
     at = utcnow()
-    writable = {row.name for row in rows}
-    by_file = {result.file: result for result in results if result.bundle_name in writable}
-    entries = ledger.entries(session, by_file)
+    watchers_are_left = bool(rows and rows[0].watchers_are_left)
+    found = (row.ParsedFile for row in rows if row.bundle_is_active)
+    entries = {(entry.bundle_name, entry.relative_fileloc): entry for entry in found}
     recorded = {
         entry.attempt_id
         for file, entry in entries.items()
@@ -162,12 +160,22 @@ def _unchanged(
         for result, entry in candidates
         if entry.written is not None
     }
+    same = {
+        result.file: written[result.file]
+        for result, entry in candidates
+        if result.file in written and entry.fingerprint == result.fingerprint
+    }
+    read = {
+        file: {dag_id: schedules.read(noted) for dag_id, noted in names.dags.items()} for file, names in same.items()
+    }
     current = imprints.current(
         session,
+        same,
         {
-            result.file: written[result.file]
-            for result, entry in candidates
-            if result.file in written and entry.fingerprint == result.fingerprint
+            (dag_id, schedule.timetable.partitioned)
+            for of_file in read.values()
+            for dag_id, schedule in of_file.items()
+            if schedule is not None and schedule.timetable.can_be_scheduled
         },
     )
     unchanged: list[_Unchanged] = []
@@ -178,9 +186,8 @@ def _unchanged(
             continue
         names = _names(file, imprint)
         if imprint is not None and imprint.digest == entry.imprint and names.isdisjoint(to_be_written):
-            read = {dag_id: schedules.read(noted) for dag_id, noted in file.dags.items()}
-            known = {dag_id: schedule for dag_id, schedule in read.items() if schedule is not None}
-            if len(known) == len(read) and not (known and watchers_are_left):
+            known = {dag_id: schedule for dag_id, schedule in read[result.file].items() if schedule is not None}
+            if len(known) == len(file.dags) and not (known and watchers_are_left):
                 unchanged.append(_Unchanged(result, file, imprint, known))
                 continue
         # It will be written after those behind it; what these have in common with it must be written once more then.
@@ -199,12 +206,14 @@ def _names(written: Written, imprint: Imprint | None) -> set[tuple[str, Any]]:
 
 def _update_dags(session: Session, unchanged: Sequence[_Unchanged], at: datetime) -> None:
     """What ``DagModelOperation.update_dags`` computes anew."""
-    rows = {dag_id: row for item in unchanged for dag_id, row in item.imprint.dags.items()}
-    next_runs = schedules.next_runs(
-        session,
-        {dag_id: schedule for item in unchanged for dag_id, schedule in item.schedules.items()},
-        {dag_id: row.max_active_runs for dag_id, row in rows.items()},
-    )
+    changed: list[tuple[Any, ...]] = []
+    for item in unchanged:
+        for dag_id, row in item.imprint.dags.items():
+            schedule = item.schedules[dag_id]
+            runs = row.runs.get(schedule.timetable.partitioned, Runs())
+            next_run = schedules.next_run(dag_id, schedule, runs, row.max_active_runs)
+            if next_run != row.next_run:
+                changed.append((dag_id, *next_run))
     bulk_update(
         session,
         DagModel,
@@ -213,7 +222,6 @@ def _update_dags(session: Session, unchanged: Sequence[_Unchanged], at: datetime
         [(dag_id, item.result.parse_duration) for item in unchanged for dag_id in item.imprint.dags],
         last_parsed_time=at,
     )
-    changed = [(dag_id, *next_run) for dag_id, next_run in next_runs.items() if next_run != rows[dag_id].next_run]
     bulk_update(session, DagModel, ["dag_id"], NextRun._fields, changed)
 
 

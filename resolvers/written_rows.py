@@ -6,50 +6,22 @@ if none of it has changed since, neither would anything when the same result is 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow.models.asset import (
-    AssetActive,
-    AssetAliasModel,
-    AssetModel,
-    AssetWatcherModel,
-    DagScheduleAssetAliasReference,
-    DagScheduleAssetNameReference,
-    DagScheduleAssetReference,
-    DagScheduleAssetUriReference,
-    TaskInletAssetReference,
-    TaskOutletAssetReference,
-)
-from airflow.models.dag import DagModel, DagOwnerAttributes, DagTag
+from airflow.models.asset import AssetModel
+from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagcode import DagCode
-from airflow.models.dagwarning import DagWarning, DagWarningType
-from airflow.models.errors import ParseImportError
 from airflow.models.serialized_dag import SerializedDagModel
-from airflow.models.trigger import Trigger
 from airflow.utils.sqlalchemy import with_row_locks
-from sqlalchemy import (
-    JSON,
-    Table,
-    Text,
-    and_,
-    bindparam,
-    cast,
-    exists,
-    false,
-    func,
-    literal_column,
-    null,
-    select,
-    tuple_,
-    union_all,
-)
+from sqlalchemy import JSON, Table, Text, and_, bindparam, cast, exists, func, select
 from sqlalchemy.orm import aliased
 
+from . import related_rows
+from .related_rows import Fact
 from .schedules import NextRun
 
 if TYPE_CHECKING:
@@ -58,6 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Row
     from sqlalchemy.orm import Session
 
+    from .latest_runs import Runs
     from .ledger import FileKey
 
 RECOMPUTED = frozenset({"last_parsed_time", "last_parse_duration", *NextRun._fields})
@@ -65,28 +38,6 @@ RECOMPUTED = frozenset({"last_parsed_time", "last_parse_duration", *NextRun._fie
 
 _NEVER_WRITTEN = frozenset({"is_paused", "last_expired"})
 """Columns of ``dag`` that storing a result leaves as they are once the row exists."""
-
-WARNING_TYPES = frozenset({DagWarningType.NONEXISTENT_POOL.value, DagWarningType.RUNTIME_VARYING_VALUE.value})
-"""Warnings that the processor owns; those of other types are left alone."""
-
-_CLOCKS = frozenset({"created_at", "updated_at", "timestamp"})
-
-_OF_DAG = (
-    DagTag,
-    DagOwnerAttributes,
-    DagWarning,
-    DagScheduleAssetReference,
-    DagScheduleAssetAliasReference,
-    DagScheduleAssetNameReference,
-    DagScheduleAssetUriReference,
-    TaskInletAssetReference,
-    TaskOutletAssetReference,
-)
-_OF_ASSET = {
-    model.__tablename__ for model in (DagScheduleAssetReference, TaskInletAssetReference, TaskOutletAssetReference)
-}
-
-Fact = tuple[Any, ...]
 
 
 class Version(NamedTuple):
@@ -114,6 +65,7 @@ class DagRows:
     :param document_updated_at: when the document of its latest version was written; None when there is none
     :param assets: the rows of its assets, with their watchers
     :param assets_are_active: whether all of them are; else Airflow tries to activate them at each parse
+    :param runs: by whether its timetable is partitioned; only what was asked for
     """
 
     dag: Fact
@@ -126,6 +78,7 @@ class DagRows:
     asset_ids: set[int]
     assets: list[Fact]
     assets_are_active: bool
+    runs: dict[bool, Runs]
 
 
 @dataclass(frozen=True)
@@ -138,28 +91,23 @@ class WrittenRows:
 
 
 def read(
-    session: Session, dag_ids: Collection[str], aliases: Collection[str], files: Collection[FileKey]
+    session: Session,
+    dag_ids: Collection[str],
+    aliases: Collection[str],
+    files: Collection[FileKey],
+    scheduled: Collection[tuple[str, bool]] = (),
 ) -> WrittenRows:
-    """Read the rows of these DAGs, which are locked until the transaction ends, asset aliases and files."""
+    """Read the rows of these DAGs, which are locked until the transaction ends, asset aliases and files.
+
+    :param scheduled: DAGs whose runs are read as well, each with whether its timetable is partitioned
+    """
     if not files:
         return WrittenRows({}, {}, {})
     these = {"dag_ids": sorted(dag_ids)}
     dags = session.execute(with_row_locks(_dags(), session, of=_DAG), these).all() if dag_ids else []
-    others: dict[str, list[Fact]] = defaultdict(list)
-    asset_ids: dict[str, set[int]] = defaultdict(set)
-    found_aliases: dict[str, Fact] = {}
-    errors: dict[FileKey, list[str]] = defaultdict(list)
-    everything = {**these, "aliases": sorted(aliases), "files": sorted(files)}
-    for table, key, *values in map(tuple, session.execute(_others(), everything)):
-        if table == ParseImportError.__tablename__:
-            errors[key, values[0]].append(values[1])
-        elif table == AssetAliasModel.__tablename__:
-            found_aliases[key] = (key, *values)
-        else:
-            others[key].append((table, *values))
-            if table in _OF_ASSET:
-                asset_ids[key].add(int(values[0]))
-    assets, active = _assets(session, set().union(*asset_ids.values()))
+    # Not before the DAGs are locked: a statement that waits for locks gives the locked rows as they are then, and
+    # those of other tables as they were when it began to wait. Whoever makes runs locks their DAG, too.
+    related = related_rows.read(session, these["dag_ids"], sorted(aliases), sorted(files), scheduled)
     return WrittenRows(
         {
             row.dag_id: DagRows(
@@ -169,16 +117,17 @@ def read(
                 next_run=NextRun(*row[len(_STABLE) : len(_STABLE) + len(NextRun._fields)]),
                 version=_version(row),
                 document_updated_at=row.document_updated_at,
-                others=sorted(others[row.dag_id], key=repr),
-                asset_ids=asset_ids[row.dag_id],
-                assets=[fact for asset_id in sorted(asset_ids[row.dag_id]) for fact in assets[asset_id]],
-                assets_are_active=active >= asset_ids[row.dag_id],
+                others=sorted(related.of_dags[row.dag_id], key=repr),
+                asset_ids=related.asset_ids[row.dag_id],
+                assets=[fact for id_ in sorted(related.asset_ids[row.dag_id]) for fact in related.assets[id_]],
+                assets_are_active=related.active_asset_ids >= related.asset_ids[row.dag_id],
+                runs=related.runs[row.dag_id],
             )
             for row in dags
             if row.version_id is not None
         },
-        found_aliases,
-        dict(errors),
+        related.aliases,
+        related.import_errors,
     )
 
 
@@ -251,86 +200,4 @@ def _version(row: Row[Any]) -> Version:
         version_data=row.version_data,
         dag_hash=row.dag_hash,
         source_hash=None if row.has_later_code else row.source_code_hash,
-    )
-
-
-@cache
-def _others() -> Any:
-    """Rows of DAGs in other tables, asset aliases and import errors in one statement: the table, what the row belongs
-    to, then columns as text, filled up to one number of them.
-    """
-    tables: list[Table] = [model.__table__ for model in _OF_DAG]  # pyright: ignore[reportAssignmentType]
-    values = {
-        table: sorted(
-            (column for column in table.columns if column.name not in _CLOCKS | {"dag_id"}),
-            key=lambda column: column.name != "asset_id",
-        )
-        for table in tables
-    }
-    width = max(map(len, values.values()))
-
-    def branch(table: Table, key: ColumnElement[Any], columns: Sequence[ColumnElement[Any]]) -> Any:
-        return select(
-            literal_column(f"'{table.name}'", Text),
-            key,
-            *(cast(column, Text) for column in columns),
-            *(cast(null(), Text) for _ in range(width - len(columns))),
-        )
-
-    alias: Table = AssetAliasModel.__table__  # pyright: ignore[reportAssignmentType]
-    error: Table = ParseImportError.__table__  # pyright: ignore[reportAssignmentType]
-    return union_all(
-        *(
-            branch(table, table.c.dag_id, columns).where(table.c.dag_id.in_(_DAG_IDS), *_owned(table))
-            for table, columns in values.items()
-        ),
-        branch(alias, alias.c.name, [alias.c.id, alias.c.group]).where(
-            alias.c.name.in_(bindparam("aliases", expanding=True))
-        ),
-        branch(error, error.c.bundle_name, [error.c.filename, error.c.stacktrace]).where(
-            tuple_(error.c.bundle_name, error.c.filename).in_(bindparam("files", expanding=True))
-        ),
-    )
-
-
-def _owned(table: Table) -> Sequence[ColumnElement[bool]]:
-    return [table.c.warning_type.in_(sorted(WARNING_TYPES))] if table.name == DagWarning.__tablename__ else []
-
-
-def _assets(session: Session, asset_ids: Collection[int]) -> tuple[dict[int, list[Fact]], set[int]]:
-    """Rows by asset, and the assets that are active."""
-    if not asset_ids:
-        return {}, set()
-    these = {"asset_ids": sorted(asset_ids)}
-    facts: dict[int, list[Fact]] = defaultdict(list)
-    active: set[int] = set()
-    for asset_id, is_active, *values in map(tuple, session.execute(_select_assets(), these)):
-        facts[asset_id].append((asset_id, *values))
-        if is_active:
-            active.add(asset_id)
-    return facts, active
-
-
-_ASSET_IDS = bindparam("asset_ids", expanding=True)
-
-
-@cache
-def _select_assets() -> Any:
-    """A row for each asset, or for each of its watchers."""
-    is_active = exists().where(AssetActive.name == AssetModel.name, AssetActive.uri == AssetModel.uri)
-    # Watchers are kept while a DAG that waits for the asset may run: ``_find_active_assets``.
-    is_awaited = exists().where(
-        DagScheduleAssetReference.asset_id == AssetModel.id,
-        DagScheduleAssetReference.dag_id == DagModel.dag_id,
-        DagModel.is_stale == false(),
-        DagModel.is_paused == false(),
-    )
-    columns = (AssetModel.name, AssetModel.uri, AssetModel.group, cast(AssetModel.extra, Text))
-    watcher = (AssetWatcherModel.name, Trigger.id, Trigger.classpath, Trigger.encrypted_kwargs)
-    return (
-        select(AssetModel.id, is_active, is_awaited, *columns, *watcher)
-        .outerjoin(AssetWatcherModel, AssetWatcherModel.asset_id == AssetModel.id)
-        .outerjoin(Trigger, Trigger.id == AssetWatcherModel.trigger_id)
-        .where(AssetModel.id.in_(_ASSET_IDS))
-        .order_by(AssetWatcherModel.name, Trigger.id)
     )

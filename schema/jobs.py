@@ -195,9 +195,9 @@ class JobMutation:
             if told is not None:
                 activities.check(principal, told)
             with info.context.transaction() as session:
-                recorded_at = jobs.heartbeat(session, principal)
-                if told is not None:
-                    activities.record(session, principal, told, recorded_at)
+                recorded_at = (
+                    jobs.heartbeat(session, principal) if told is None else activities.tell(session, principal, told)
+                )
             return HeartbeatPayload(status=OutcomeStatus.ACCEPTED, recorded_at=recorded_at)
 
         return settled(HeartbeatPayload, beat)

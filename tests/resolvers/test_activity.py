@@ -29,11 +29,13 @@ def test_operators_see_what_a_processor_does_until_it_says_something_else_or_end
     processor = RegisteredProcessor(gateway, bundleNames=["dags", "theirs"])
     assert shown(gateway)["activity"] is None
 
-    beat = processor.send("Heartbeat", activity=told(("dags", "a.py"), ("theirs", "sub/b.py")))
+    with counted_statements() as updates:
+        beat = processor.send("Heartbeat", activity=told(("dags", "a.py"), ("theirs", "sub/b.py")))
     with counted_statements() as sent:
         assert processor.send("Heartbeat", activity=None)["status"] == "ACCEPTED"
 
     assert beat["status"] == "ACCEPTED"
+    assert len(updates) == (3 if gateway.database.kind == "sqlite" else 1), updates
     assert [statement for statement in sent if "parsegate_processor" in statement] == []
     now = shown(gateway)
     assert now["activity"] == {**told(("dags", "a.py"), ("theirs", "sub/b.py")), "at": beat["recordedAt"]}
@@ -42,6 +44,7 @@ def test_operators_see_what_a_processor_does_until_it_says_something_else_or_end
     assert processor.send("Heartbeat", activity=told(queued=0, undelivered=0))["status"] == "ACCEPTED"
     assert shown(gateway)["activity"]["parsing"] == []
     processor.send("CompleteJob", input={"state": "SUCCESS"})
+    assert processor.send("Heartbeat", activity=told())["reason"] == "JOB_CLOSED"
     assert shown(gateway)["activity"] is None
 
 
