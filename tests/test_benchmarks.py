@@ -31,6 +31,7 @@ with engine.connect() as connection:
     reset = update(table).where(table.c.id == bindparam("key"))
     connection.execute(reset, [{"key": key, "value": 0} for key in (1, 2, 3)])
     connection.rollback()
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
     connection.execute(select(table)).all()
     connection.commit()
 print(json.dumps(seen))

@@ -2,8 +2,8 @@
 
 What is counted is what the database gets. A cursor's ``execute`` is one statement. So is each batch of rows that
 SQLAlchemy puts into one INSERT. An ``executemany`` is as many as it has sets of parameters: sqlite3 runs the statement
-that often, and psycopg2 sends it that often. A commit counts when there is a transaction to commit: sqlite3 begins none
-for a SELECT, psycopg2 does.
+that often, and psycopg2 sends it that often. BEGIN is none, whoever sends it: the drivers of databases send theirs
+unseen. A commit counts when there is a transaction to commit: sqlite3 begins none for a SELECT, psycopg2 does.
 
 The file is mapped into memory and shared, so that forked children count along.
 """
@@ -34,7 +34,7 @@ def install(folder: str, texts: Counter[str] | None = None) -> None:
     os.register_at_fork(after_in_child=lock._at_fork_reinit)
 
     def statement(connection: Any, cursor: Any, text: str, parameters: Any, context: Any, executemany: bool) -> None:
-        number = executions(parameters, executemany=executemany)
+        number = executions(text, parameters, executemany=executemany)
         with lock:
             counts[0] += number
         if texts is not None:
@@ -49,8 +49,10 @@ def install(folder: str, texts: Counter[str] | None = None) -> None:
     event.listen(Engine, "commit", commit)
 
 
-def executions(parameters: Any, *, executemany: bool) -> int:
+def executions(text: str, parameters: Any, *, executemany: bool) -> int:
     """How many statements one call of a cursor is; SQLAlchemy's own batches of rows carry no list of parameters."""
+    if text.startswith("BEGIN"):
+        return 0
     return len(parameters) if executemany and isinstance(parameters, list) else 1
 
 
