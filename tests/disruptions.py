@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
@@ -86,6 +87,36 @@ class Locked:
                 event.remove(engine, "handle_error", count)
         assert failed, "Nothing waited for the lock."
         return told
+
+
+@dataclass(frozen=True)
+class InterruptedAt:
+    """On the gateway's side the database interrupts a step once, at the statement of this number, if it comes that far.
+
+    To the other side nothing happens: Airflow does not repeat all of its writes.
+    """
+
+    step: Step
+    number: int
+
+    def take(self, side: Side, clock: time_machine.Traveller) -> object:
+        from airflow import settings
+        from sqlalchemy import event
+        from sqlalchemy.exc import OperationalError
+
+        if side.is_stock:
+            return self.step.take(side, clock)
+        numbers = count(1)
+
+        def interrupt(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if next(numbers) == self.number:
+                raise OperationalError(statement, None, Exception("database is locked"))
+
+        event.listen(settings.get_engine(), "before_cursor_execute", interrupt)
+        try:
+            return self.step.take(side, clock)
+        finally:
+            event.remove(settings.get_engine(), "before_cursor_execute", interrupt)
 
 
 @contextmanager

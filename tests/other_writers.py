@@ -96,6 +96,38 @@ def trigger_run(dag_id: str, run_id: str) -> Writer:
     return write
 
 
+def create_backfill_run(dag_id: str, days_ago: int) -> Writer:
+    """A run of a backfill, of a day as many days before this one."""
+
+    def write(session: Session) -> None:
+        from airflow._shared.timezones.timezone import utcnow
+        from airflow.models.dagrun import DagRun
+        from airflow.utils.state import DagRunState
+        from airflow.utils.types import DagRunTriggeredByType, DagRunType
+        from sqlalchemy import select
+
+        dag = _newest(dag_id, session)
+        day = utcnow().replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days_ago)
+        run_id = f"backfill__{day.isoformat()}"
+        taken = select(DagRun.id).where(
+            DagRun.dag_id == dag_id, (DagRun.run_id == run_id) | (DagRun.logical_date == day)
+        )
+        if dag is None or session.scalar(taken.limit(1)) is not None:
+            return
+        dag.create_dagrun(
+            run_id=run_id,
+            logical_date=day,
+            data_interval=(day, day + timedelta(days=1)),
+            run_after=day + timedelta(days=1),
+            run_type=DagRunType.BACKFILL_JOB,
+            triggered_by=DagRunTriggeredByType.BACKFILL,
+            state=DagRunState.RUNNING,
+            session=session,
+        )
+
+    return write
+
+
 def finish_runs(dag_id: str) -> Writer:
     def write(session: Session) -> None:
         from airflow._shared.timezones.timezone import utcnow
@@ -116,12 +148,15 @@ def delete_last_run(dag_id: str) -> Writer:
         from sqlalchemy import delete, select
 
         last = session.scalar(
-            select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.run_after.desc(), DagRun.run_id).limit(1)
+            select(DagRun.run_id)
+            .where(DagRun.dag_id == dag_id)
+            .order_by(DagRun.run_after.desc(), DagRun.run_id)
+            .limit(1)
         )
-        if last is not None:
-            mine = (TaskInstance.dag_id == dag_id, TaskInstance.run_id == last.run_id)
-            session.execute(delete(TaskInstance).where(*mine))
-            session.delete(last)
+        # By statements: to delete an object SQLAlchemy loads its relations, and warns that the DAG of this run has
+        # documents of several versions.
+        for model in (TaskInstance, DagRun):
+            session.execute(delete(model).where(model.dag_id == dag_id, model.run_id == last))
 
     return write
 
