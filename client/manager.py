@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import time
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -270,6 +271,17 @@ class GatewayDagFileProcessorManager(WorkClaimingManager):
         if process.callback_lease_id is not None:
             self._callbacks.settle(process.callback_lease_id, NOT_STARTED)
 
+    def _collect_results(self) -> None:
+        before = dict(self._processors)
+        super()._collect_results()
+        self._close_ended(before)
+
+    def _close_ended(self, before: Mapping[DagFileInfo, DagFileProcessorProcess]) -> None:
+        """Close those of ``before`` that Airflow has dropped since: 3.3.0 closes nothing but their logs."""
+        for file, process in before.items():
+            if file not in self._processors:
+                cast("ParseProcess", process).close()
+
     def handle_parsing_result(self, file: DagFileInfo, proc: DagFileProcessorProcess, **_: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         process = cast("ParseProcess", proc)
         self._forget(process)
@@ -375,12 +387,13 @@ class GatewayDagFileProcessorManager(WorkClaimingManager):
             )
 
     def _kill_timed_out_processors(self) -> None:
-        before = {file: (proc, self._file_stats.get(file)) for file, proc in self._processors.items()}
+        before, stats = dict(self._processors), {file: self._file_stats.get(file) for file in self._processors}
         super()._kill_timed_out_processors()
-        for file, (proc, stat) in before.items():
+        self._close_ended(before)
+        for file, stat in stats.items():
             if file in self._processors:
                 continue
-            process = cast("ParseProcess", proc)
+            process = cast("ParseProcess", before[file])
             self._forget(process)
             if process.had_callbacks or process.unreachable:
                 # Airflow counts it as a parse, which it was not.
@@ -399,6 +412,7 @@ class GatewayDagFileProcessorManager(WorkClaimingManager):
         callbacks = {file for file, process in self._processors.items() if process.had_callbacks}
         before = dict(self._processors)
         super().terminate_orphan_processes(present | callbacks)
+        self._close_ended(before)
         for file, proc in before.items():
             if file not in self._processors:
                 process = cast("ParseProcess", proc)

@@ -395,7 +395,7 @@ def test_a_signal_ends_it_gracefully_with_its_children(root: Path):
         while not (mark.exists() and mark.read_text()):
             assert time.monotonic() < deadline, setting.processor.log
             time.sleep(0.05)
-        assert setting.stop() == EXIT_ENDED
+        assert setting.stop() == EXIT_ENDED, setting.processor.log
         assert not Path("/proc", mark.read_text()).exists()
         assert [message.succeeded for message in setting.agent.of(protocol.Complete)] == [True]
     finally:
