@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from .protocol import ReadAnswer
 
+log = logging.getLogger(__name__)
+
 MAX_REQUEST_BYTES = 48 * 1024 * 1024
 """The largest frame that a child may send. The gateway takes less; this leaves it to refuse with a reason."""
 MAX_LINE_BYTES = 1024 * 1024
@@ -321,7 +323,7 @@ class ParseProcess(DagFileProcessorProcess):
             return
         self.fault = reason
         self.process_log.error("The DAG file's process is ended", reason=reason)
-        self.log.error("Ending the process of %s (PID %s): %s.", self.dag_file_rel_path, self.pid, reason)
+        log.error("Ending the process of %s (PID %s): %s.", self.dag_file_rel_path, self.pid, reason)
         self._incoming.clear()
         self._outgoing.clear()
         self._on_socket_closed(self.stdin)
@@ -354,7 +356,7 @@ class ParseProcess(DagFileProcessorProcess):
         try:
             self.logger_filehandle.close()
         except OSError as error:
-            self.log.warning("The log of %s could not be closed: %s", self.dag_file_rel_path, error)
+            log.warning("The log of %s could not be closed: %s", self.dag_file_rel_path, error)
 
     def cleanup_sockets_after_kill(self) -> None:
         """Read what is left of the output, up to a limit, and close everything."""
