@@ -349,6 +349,11 @@ class ParseProcess(DagFileProcessorProcess):
         # Something that a faulty child has left running may keep its sockets open.
         return self.fault is not None or not self._open_sockets
 
+    def kill(self, *args: Any, **kwargs: Any) -> None:
+        super().kill(*args, **kwargs)
+        # Airflow 3.3.0 closes the log next, and what is read later could not be written there.
+        self.cleanup_sockets_after_kill()
+
     def close(self) -> None:
         """Let go of everything; may be called again."""
         # As Airflow's own; 3.3.0 has none.

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import selectors
+import signal
+import struct
+import termios
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+import structlog
 from agent_peer import ProcessorUnderTest, ScriptedAgent, not_found, open_directory
 
 from parsegate.client import protocol
+from parsegate.client.process import ParseProcess
 
 DAG = """
 import json, os, socket, struct, time
@@ -167,6 +176,39 @@ def hostile() -> Iterator[Hostile]:
         finally:
             processor.stop()
             agent.close()
+
+
+# Airflow leaves a socket of the child's to the garbage collector. It comes first, before this process has the threads of
+# an agent to fork with.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_what_a_killed_child_has_written_is_in_its_log_though_airflow_closes_the_log_first(tmp_path: Path):
+    path, log = tmp_path / "loud.py", tmp_path / "log"
+    path.write_text("import os, time  # airflow DAG\nos.write(1, b'loud\\n' * 20_000)\ntime.sleep(60)\n")
+    render = structlog.processors.JSONRenderer(lambda event, **_: json.dumps(event, default=str).encode())
+    with log.open("wb") as file, selectors.DefaultSelector() as selector:
+        process = ParseProcess.start(
+            id=uuid4(),
+            path=path,
+            bundle_path=tmp_path,
+            bundle_name="loud",
+            dag_file_rel_path="loud.py",
+            callbacks=[],
+            selector=selector,
+            logger=structlog.wrap_logger(structlog.BytesLogger(file), processors=[render]),
+            logger_filehandle=file,
+            forward=lambda *_: None,
+            settle=lambda *_: None,
+        )
+        output = next(connection for connection, kind in process._open_sockets.items() if kind == "stdout")
+        deadline = time.monotonic() + 20
+        while struct.unpack("i", fcntl.ioctl(output, termios.FIONREAD, b"1234"))[0] < 100_000:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process.kill(signal.SIGKILL)
+        process.logger_filehandle.close()
+        process.close()
+    assert log.read_bytes().count(b"loud") >= 20_000
 
 
 def test_children_have_no_descriptor_of_the_manager_or_of_a_sibling(hostile: Hostile):
