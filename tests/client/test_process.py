@@ -178,8 +178,8 @@ def hostile() -> Iterator[Hostile]:
             agent.close()
 
 
-# Airflow leaves a socket of the child's to the garbage collector. It comes first, before this process has the threads of
-# an agent to fork with.
+# Airflow leaves a socket of the child's to the garbage collector. It comes first, before this process has
+# the threads of an agent to fork with.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed:ResourceWarning")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_what_a_killed_child_has_written_is_in_its_log_though_airflow_closes_the_log_first(tmp_path: Path):
