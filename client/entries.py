@@ -56,6 +56,7 @@ class Entry:
     :param lease_ids: parse requests that a parse result answers, those of the results that it replaced included
     :param fingerprint: of a parse result that can be recognised again, else None
     :param unchanged: it is a parse result that the gateway may have: named by its fingerprint, not sent in full
+    :param wanted: it was named by its fingerprint, and the gateway has asked for it in full
     :param waits_until: until then it waits for company; with others it goes at any time
     :param not_before: it goes no sooner, because the gateway failed to take it
     :param alone: it is sent in a batch of its own: a batch with it in was refused or failed
@@ -69,6 +70,7 @@ class Entry:
     lease_ids: list[str] = field(default_factory=list[str])
     fingerprint: str | None = None
     unchanged: bool = False
+    wanted: bool = False
     waits_until: float = 0.0
     not_before: float = 0.0
     alone: bool = False

@@ -47,17 +47,22 @@ class Outbox:
         """The next batch, in order; empty if nothing goes yet. Every entry taken is then settled, deferred or restored.
 
         A batch goes when it is full, or when one of its entries waits for no more company. It holds at least one entry,
-        however large it is.
+        however large it is. What is wanted in full goes at once and takes nothing along that still waits: of what came
+        meanwhile much would be wanted, too, and would never be gathered.
         """
         batch: list[Entry] = []
         load = Load()
         unchanged: set[FileKey] = set()
         goes = False
+        due = [entry for entry in self._waiting.values() if entry.due <= now]
+        only_wanted = bool(due) and all(entry.wanted for entry in due)
         for entry in self._waiting.values():
             if entry.not_before > now:
                 if entry.is_barrier:
                     break
                 continue
+            if batch and only_wanted and not entry.wanted:
+                break
             if batch and entry.alone and not entry.is_barrier:
                 goes = True
                 continue
@@ -131,6 +136,7 @@ class Outbox:
         wanted = list(entries)
         for entry in wanted:
             entry.unchanged = False
+            entry.wanted = True
         return self.restore(wanted)
 
     def defer(self, entry: Entry, until: float) -> list[Entry]:

@@ -281,7 +281,7 @@ def test_what_must_follow_results_is_not_sent_with_those_that_may_yet_be_wanted(
     assert following.key == Entry.of(follower).key
 
 
-def test_a_result_that_is_wanted_goes_at_once_in_front_and_in_full():
+def test_a_result_that_is_wanted_goes_at_once_in_front_and_in_full_while_others_go_on_gathering():
     outbox = Outbox()
     outbox.put(unchanged("a", "a.py"))
     outbox.put(unchanged("b", "b.py"))
@@ -289,7 +289,19 @@ def test_a_result_that_is_wanted_goes_at_once_in_front_and_in_full():
     outbox.put(gathering(unchanged("c", "c.py"), until=5.0))
     outbox.settle(first)
     outbox.want([second])
-    assert [(entry.attempt_id, entry.unchanged) for entry in take_all(outbox)] == [("b", False), ("c", True)]
+    assert [(entry.attempt_id, entry.unchanged) for entry in take_all(outbox)] == [("b", False)]
+    assert take_all(outbox, now=4.0) == []
+    assert attempts(take_all(outbox, now=5.0)) == ["c"]
+
+
+def test_a_result_that_is_wanted_goes_with_others_whose_time_has_come():
+    outbox = Outbox()
+    outbox.put(unchanged("a", "a.py"))
+    batch = take_all(outbox)
+    outbox.put(gathering(unchanged("b", "b.py"), until=1.0))
+    outbox.put(gathering(unchanged("c", "c.py"), until=2.0))
+    outbox.want(batch)
+    assert attempts(take_all(outbox, now=1.0)) == ["a", "b", "c"]
 
 
 def test_a_newer_result_than_the_wanted_one_goes_in_full_in_its_place():
