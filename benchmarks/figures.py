@@ -24,6 +24,7 @@ CPU_OWN, CPU_OWN_OUTSIDE = "CPU beyond its own parsing, ms", "CPU beyond its own
 WALL, WALL_STORED = "wall time, ms", "wall time until all is stored, ms"
 WIRE, DELAY, MEMORY = "bytes on the wire", "longest delay, s", "agent's memory, MB"
 GROWTHS = {
+    CPU_ALL: "CPU in all, 2,000 files against 200",
     CPU_OWN: "CPU beyond its own parsing, 2,000 files against 200",
     STATEMENTS: "SQL statements, 2,000 files against 200",
 }
