@@ -17,6 +17,7 @@ from airflow.models.dagwarning import DagWarning
 from airflow.models.errors import ParseImportError
 from sqlalchemy import func, select, tuple_, union_all
 
+from .ledger import are_of
 from .pages import InvalidPage, Page, Row
 from .parse_state import DAGS, dag_rows, dag_warning_rows, file_rows, import_error_rows, is_failing, starts_with
 from .tables import ParsedFile
@@ -27,10 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Subquery
     from sqlalchemy.orm import InstrumentedAttribute, Session
 
+    from .ledger import FileKey
     from .pages import Rows
-
-FileKey = tuple[str, str]
-"""A file's bundle and its path in it."""
 
 MOST_SOURCES = 100
 """Files that one operation shows the source code of; each can have megabytes."""
@@ -105,9 +104,7 @@ def files(session: Session, keys: Collection[FileKey]) -> dict[FileKey, Row]:
     candidates = {(bundle, ancestor) for bundle, path in keys for ancestor in _ancestors(path)}
     found = {
         (row["bundle_name"], row["relative_fileloc"]): dict(row)
-        for row in session.execute(
-            file_rows().where(tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(sorted(candidates)))
-        ).mappings()
+        for row in session.execute(file_rows().where(are_of(sorted(candidates)))).mappings()
     }
     containers = {(bundle, path): _containing(found, bundle, path) for bundle, path in keys}
     return {key: row for key, row in containers.items() if row is not None}
@@ -240,7 +237,7 @@ def _in_files(
         .join(
             ParsedFile, (ParsedFile.bundle_name == bundle_name) & starts_with(path, ParsedFile.relative_fileloc + "/")
         )
-        .where(tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(archives))
+        .where(are_of(archives))
     )
     return union_all(exactly, inside).subquery()
 

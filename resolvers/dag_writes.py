@@ -14,7 +14,7 @@ from airflow.models.dag import DagModel
 from airflow.models.dagwarning import DagWarning
 from sqlalchemy import select
 
-from . import known_import_errors, shared_writes, source_code
+from . import known_import_errors, shared_writes, source_code, version_lookups
 from .lost_transaction import unbroken
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def write(session: Session, attempts: Sequence[Attempt]) -> list[Counts]:
     with (
         source_code.supplied({k: v for each in attempts for k, v in each.result.sources.items()}, first.bundle_path),
         known_import_errors.narrowed(session, files_parsed, import_errors),
+        version_lookups.of(session, [dag.dag_id for attempt in ordered for dag in attempt.dags]),
         shared_writes.shared(attempts) if len(attempts) > 1 else nullcontext(),
         unbroken(session),
     ):

@@ -6,10 +6,11 @@ DAGs are found by.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import and_, false, or_, select
 
 from .chunks import chunks
 from .tables import ParsedFile
@@ -68,11 +69,25 @@ def entries_beside(session: Session, files: Collection[FileKey], *columns: Colum
     for some in chunks(sorted(files)):
         found += session.execute(
             select(ParsedFile, *columns)
-            .where(tuple_(ParsedFile.bundle_name, ParsedFile.relative_fileloc).in_(some))
+            .where(are_of(some))
             .order_by(ParsedFile.bundle_name, ParsedFile.relative_fileloc)
             .with_for_update(of=ParsedFile)
         )
     return found
+
+
+def are_of(files: Collection[FileKey]) -> ColumnElement[bool]:
+    """Whether an entry is that of one of ``files``, in words for which SQLite looks into the index."""
+    paths: dict[str, list[str]] = defaultdict(list)
+    for bundle_name, path in files:
+        paths[bundle_name].append(path)
+    return or_(
+        false(),
+        *(
+            and_(ParsedFile.bundle_name == bundle_name, ParsedFile.relative_fileloc.in_(some))
+            for bundle_name, some in paths.items()
+        ),
+    )
 
 
 def record(

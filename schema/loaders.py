@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 from strawberry.dataloader import DataLoader
 
 from ..resolvers import batches, bundle_versions, nodes, processors
-from ..resolvers.batches import FileKey
 from ..resolvers.bundle_versions import Progress, VersionKey
+from ..resolvers.ledger import FileKey
 from ..resolvers.nodes import Key, NodeKind
 from ..resolvers.pages import Page, Row
 

@@ -58,8 +58,8 @@ def test_results_that_are_stored_together_share_a_transaction_and_its_statements
     (few_new, few_edited), (many_new, many_edited) = counts[4], counts[12]
     # For the number of its version.
     assert many_new - few_new <= 8 * 1, counts
-    # Whether it has run, its document, the version of it, its source code.
-    assert many_edited - few_edited <= 8 * 4, counts
+    # Whether it has run, and its document.
+    assert many_edited - few_edited <= 8 * 2, counts
 
 
 @contextmanager
