@@ -23,6 +23,8 @@ from .writer_epoch import writer_epoch
 from .written_rows import DagRows, WrittenRows
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from sqlalchemy.orm import Session
 
     from .attempts import Attempt
@@ -56,11 +58,15 @@ class Imprint:
 
 
 def current(
-    session: Session, written: Mapping[FileKey, Written], scheduled: Collection[tuple[str, bool]] = ()
+    session: Session,
+    written: Mapping[FileKey, Written],
+    scheduled: Collection[tuple[str, bool]] = (),
+    stored_at: Mapping[str, datetime] | None = None,
 ) -> dict[FileKey, Imprint]:
     """The imprints of these files as the tables are now; the rows of their DAGs are locked.
 
     :param scheduled: as in :func:`.written_rows.read`
+    :param stored_at: likewise
     """
     rows = written_rows.read(
         session,
@@ -68,6 +74,7 @@ def current(
         {name for file in written.values() for name in file.asset_aliases},
         written.keys(),
         scheduled,
+        stored_at,
     )
     epoch = writer_epoch()
     return {key: _imprint(key, file, rows, epoch) for key, file in written.items()}

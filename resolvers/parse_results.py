@@ -161,8 +161,9 @@ def _record_once(transaction: Transaction, principal: Principal, attempts: Seque
         except Refusal as closed:
             return [refused(closed) for _ in attempts]
         judgement = judge(session, principal, job_id, attempts)
-        recorded_at = utcnow()
         counts = dict(zip(judgement.storable, _write(session, judgement.storable), strict=True))
+        # Not before Airflow has noted when it parsed the DAGs: whoever stores them later is known by it.
+        recorded_at = utcnow()
         receipts: dict[Attempt, Receipt] = {}
         # All transactions insert new rows in the same order, so that no two wait for each other.
         for attempt in sorted(attempts, key=lambda attempt: attempt.file):

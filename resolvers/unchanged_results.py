@@ -177,6 +177,12 @@ def _unchanged(
             for dag_id, schedule in of_file.items()
             if schedule is not None and schedule.timetable.can_be_scheduled
         },
+        {
+            dag_id: entry.last_stored_at
+            for result, entry in candidates
+            if result.file in same and entry.last_stored_at is not None
+            for dag_id in same[result.file].dags
+        },
     )
     unchanged: list[_Unchanged] = []
     to_be_written: set[tuple[str, Any]] = set()

@@ -6,7 +6,7 @@ if none of it has changed since, neither would anything when the same result is 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -96,17 +96,23 @@ def read(
     aliases: Collection[str],
     files: Collection[FileKey],
     scheduled: Collection[tuple[str, bool]] = (),
+    stored_at: Mapping[str, datetime] | None = None,
 ) -> WrittenRows:
     """Read the rows of these DAGs, which are locked until the transaction ends, asset aliases and files.
 
     :param scheduled: DAGs whose runs are read as well, each with whether its timetable is partitioned
+    :param stored_at: by DAG id, when the caller stored it last; None if it has done so in this transaction
     """
     if not files:
         return WrittenRows({}, {}, {})
     these = {"dag_ids": sorted(dag_ids)}
-    dags = session.execute(with_row_locks(_dags(), session, of=_DAG), these).all() if dag_ids else []
-    # Not before the DAGs are locked: a statement that waits for locks gives the locked rows as they are then, and
-    # those of other tables as they were when it began to wait. Whoever makes runs locks their DAG, too.
+    # A statement that waits for locks gives the locked rows as they are then, and those of other tables as they were
+    # when it began to wait.
+    dags = _locked(session, these) if dag_ids else []
+    if any(_was_stored_since(row, stored_at) for row in dags):
+        # By somebody else, and perhaps while we waited: then the version and the document are those before.
+        dags = _locked(session, these)
+    # Not before the DAGs are locked. Whoever makes runs locks their DAG, too.
     related = related_rows.read(session, these["dag_ids"], sorted(aliases), sorted(files), scheduled)
     return WrittenRows(
         {
@@ -129,6 +135,14 @@ def read(
         related.aliases,
         related.import_errors,
     )
+
+
+def _locked(session: Session, these: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    return session.execute(with_row_locks(_dags(), session, of=_DAG), these).all()
+
+
+def _was_stored_since(row: Row[Any], stored_at: Mapping[str, datetime] | None) -> bool:
+    return bool(stored_at and row.last_parsed_time and row.last_parsed_time > stored_at[row.dag_id])
 
 
 def orphaned_watchers() -> ColumnElement[bool]:
@@ -174,6 +188,7 @@ def _dags() -> Any:
         select(
             *_STABLE,
             *recomputed,
+            _DAG.c.last_parsed_time,
             DagVersion.id.label("version_id"),
             DagVersion.bundle_name.label("version_bundle_name"),
             DagVersion.bundle_version.label("version_bundle_version"),

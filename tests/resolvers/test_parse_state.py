@@ -447,7 +447,7 @@ def test_what_a_processor_stored_is_what_the_operator_reads(gateway: Gateway, tm
     assert error["relativeFileloc"] == "broken.py"
     assert (of_daily["status"], of_daily["dagCount"]) == ("STORED", 1)
     assert of_daily["processor"] == {"jobId": processor.job_id, "alive": True}
-    assert of_daily["lastStoredAt"] == of_daily["lastParsedAt"] <= dag["lastParsedTime"]
+    assert of_daily["lastStoredAt"] == of_daily["lastParsedAt"] >= dag["lastParsedTime"]
     (nested,) = of_daily["dags"]["nodes"]
     assert nested["tags"] == dag["tags"] == ["daily", "e2e"]
     assert dag["dagId"] == dag["displayName"] == "daily"

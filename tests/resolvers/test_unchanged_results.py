@@ -11,12 +11,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import bundle_folders
 import pytest
 from dag_content import AssetContent, DagContent, FileContent
 from deliveries import fingerprint, fingerprint_first
 from executed_statements import executed_statements
 from gateway_app import Gateway
-from other_writers import create_next_run
+from other_writers import Writer, create_next_run, reserialize
 from parsed_files import ParsedFile
 from registered_processor import RegisteredProcessor, operation_documents
 
@@ -317,6 +318,27 @@ def test_results_of_plain_files_are_recorded_with_five_statements(processor: Reg
 
 def test_a_run_that_is_made_while_its_dag_is_locked_counts(processor: RegisteredProcessor) -> None:
     """A statement that waits for a lock has of other tables what was there when it began to wait."""
+    file = _parsed(PLAIN)
+    _store(processor, file)
+    first = _dag_row("plain").next_dagrun
+    outcome = _name_while_locked(processor, file, create_next_run("plain", updating_the_next=False))
+    assert outcome["recordedCount"] == 1
+    assert _dag_row("plain").next_dagrun > first
+
+
+def test_a_document_that_is_stored_while_its_dag_is_locked_is_noticed(
+    processor: RegisteredProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(bundle_folders.VARIABLE, "[]")
+    file = PLAIN.parsed(bundle_folders.FOLDER, datetime.now(UTC))
+    _store(processor, file)
+    edited = replace(PLAIN, dags=(replace(PLAIN.dags[0], tasks=2),))
+    outcome = _name_while_locked(processor, file, reserialize(edited))
+    assert (outcome["recordedCount"], len(outcome["wanted"])) == (0, 1)
+
+
+def _name_while_locked(processor: RegisteredProcessor, file: ParsedFile, write: Writer) -> dict[str, Any]:
+    """The outcome of naming a result that has to wait for another writer, who has locked the DAGs."""
     if processor.gateway.database.kind == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     from airflow import settings
@@ -324,18 +346,14 @@ def test_a_run_that_is_made_while_its_dag_is_locked_counts(processor: Registered
     from sqlalchemy import select, text
     from sqlalchemy.orm import Session
 
-    file = _parsed(PLAIN)
-    _store(processor, file)
-    first = _dag_row("plain").next_dagrun
-    with ThreadPoolExecutor(1) as thread, Session(settings.get_engine()) as scheduler:
-        scheduler.execute(select(DagModel.dag_id).with_for_update())
-        create_next_run("plain", updating_the_next=False)(scheduler)
-        scheduler.flush()
+    with ThreadPoolExecutor(1) as thread, Session(settings.get_engine()) as other:
+        other.execute(select(DagModel.dag_id).with_for_update())
+        write(other)
+        other.flush()
         outcome = thread.submit(_name, processor, _named(file))
         waiting = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
         with settings.get_engine().connect().execution_options(isolation_level="AUTOCOMMIT") as observer:
             while not observer.scalar(waiting):
                 time.sleep(0.01)
-        scheduler.commit()
-        assert outcome.result()["recordedCount"] == 1
-    assert _dag_row("plain").next_dagrun > first
+        other.commit()
+        return outcome.result()
