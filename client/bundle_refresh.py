@@ -24,6 +24,9 @@ from .manager_channel import ManagerChannel
 AgentChannel = ManagerChannel[protocol.FromAgent]
 HelperChannel = ManagerChannel[protocol.FromBundleHelper]
 
+LOOK_INTERVAL = 0.5
+"""Seconds between two looks at the files on the disk, of which none is due and none has been parsed meanwhile."""
+
 
 @attrs.define(kw_only=True)
 class BundleRefreshingManager(DagFileProcessorManager):
@@ -37,6 +40,8 @@ class BundleRefreshingManager(DagFileProcessorManager):
     _bundle_states: dict[str, BundleState] = attrs.field(factory=dict, init=False)
     _known_files: dict[str, set[DagFileInfo]] = attrs.field(factory=dict, init=False)
     _present: dict[str, set[DagFileInfo]] = attrs.field(factory=dict, init=False)
+    _looked_in_vain: float = attrs.field(default=0.0, init=False)
+    """When none of the files was due, on the monotonic clock; 0 when something has happened since."""
 
     def sync_bundles(self) -> None:
         deactivate_missing = not self.bundle_names_to_parse
@@ -102,6 +107,7 @@ class BundleRefreshingManager(DagFileProcessorManager):
                 self.log.error("Bundle %s could not be refreshed: %s", proxy.name, ready.error)
             else:
                 self._adopt(proxy, ready)
+                self._looked_in_vain = 0.0
         self.bundle_answered(proxy, ready)
 
     def _adopt(self, proxy: BundleProxy, ready: protocol.BundleReady) -> None:
@@ -139,6 +145,14 @@ class BundleRefreshingManager(DagFileProcessorManager):
         if known and known.last_refreshed and (not state.last_refreshed or state.last_refreshed < known.last_refreshed):
             return
         self._bundle_states[state.name] = BundleState(last_refreshed=state.last_refreshed, version=state.version)
+
+    def prepare_file_queue(self, known_files: dict[str, set[DagFileInfo]]) -> None:
+        # Airflow looks at every file on the disk at each turn of a loop that has nothing to do, which is once a second.
+        # This loop also turns whenever the agent has something to say.
+        if time.monotonic() - self._looked_in_vain < LOOK_INTERVAL:
+            return
+        super().prepare_file_queue(known_files=known_files)
+        self._looked_in_vain = 0.0 if self._file_queue else time.monotonic()
 
     def cleanup_stale_bundle_versions(self) -> None:
         self.helper.send(protocol.RemoveStaleVersions())

@@ -285,6 +285,7 @@ class GatewayDagFileProcessorManager(WorkClaimingManager):
     def handle_parsing_result(self, file: DagFileInfo, proc: DagFileProcessorProcess, **_: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         process = cast("ParseProcess", proc)
         self._forget(process)
+        self._looked_in_vain = 0.0
         if process.unreachable and not process.had_callbacks:
             self._retry(file, process)
             return
