@@ -77,7 +77,7 @@ def entries_beside(session: Session, files: Collection[FileKey], *columns: Colum
 
 
 def are_of(files: Collection[FileKey]) -> ColumnElement[bool]:
-    """Whether an entry is that of one of ``files``, in words for which SQLite looks into the index."""
+    """Whether an entry is that of one of ``files``, said bundle by bundle: SQLite uses no index for a list of pairs."""
     paths: dict[str, list[str]] = defaultdict(list)
     for bundle_name, path in files:
         paths[bundle_name].append(path)

@@ -18,7 +18,6 @@ from airflow.models.dag import DagModel
 from airflow.models.dag_version import DagVersion
 from airflow.models.dagcode import DagCode
 from airflow.models.serialized_dag import SerializedDagModel
-from airflow.utils.session import NEW_SESSION
 from sqlalchemy import bindparam, select
 from sqlalchemy.orm import aliased, load_only
 
@@ -88,10 +87,11 @@ def _prefetch_by_version(dag_ids: Iterable[str], *, session: Session) -> dict[st
         return _prefetch(dag_ids, session=session)
 
 
-def _latest_code_by_version(dag_id: str, *, session: Session = NEW_SESSION) -> DagCode | None:
+def _latest_code_by_version(dag_id: str, **session: Any) -> DagCode | None:
     current = _lookup.get()
     if current is None or dag_id not in current.dag_ids:
-        return _get_latest_dagcode(dag_id, session=session)
+        # Airflow opens a session where none is given.
+        return _get_latest_dagcode(dag_id, **session)
     return current.latest_codes.get(dag_id)
 
 

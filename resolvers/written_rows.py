@@ -142,7 +142,9 @@ def _locked(session: Session, these: Mapping[str, Any]) -> Sequence[Row[Any]]:
 
 
 def _was_stored_since(row: Row[Any], stored_at: Mapping[str, datetime] | None) -> bool:
-    return bool(stored_at and row.last_parsed_time and row.last_parsed_time > stored_at[row.dag_id])
+    if stored_at is None or row.last_parsed_time is None or row.dag_id not in stored_at:
+        return False
+    return row.last_parsed_time > stored_at[row.dag_id]
 
 
 def orphaned_watchers() -> ColumnElement[bool]:

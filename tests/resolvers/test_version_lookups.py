@@ -61,6 +61,8 @@ def test_what_is_found_is_what_airflow_finds(processor: RegisteredProcessor, mon
     assert codes["edited_before"][1] == "of the first version"
     assert codes["without_code"] is not None
     assert codes["unknown"] is None
+    outside = DagCode.get_latest_dagcode("single")
+    assert outside is not None, "Airflow opens a session of its own"
 
 
 def _store_versions(processor: RegisteredProcessor) -> None:
