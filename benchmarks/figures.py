@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from measurement import (
     CHILDREN,
+    MANAGER,
     PARSEGATE,
     PARSEGATE_PARSING,
     STOCK,
@@ -21,11 +22,13 @@ from measurement import (
 STATEMENTS, COMMITS = "SQL statements", "commits"
 CPU, CPU_ALL = "CPU to store, ms", "CPU in all, ms"
 CPU_OWN, CPU_OWN_OUTSIDE = "CPU beyond its own parsing, ms", "CPU beyond its own parsing, without children, ms"
+CPU_APART = "CPU of agent, gateway and database, ms"
 WALL, WALL_STORED = "wall time, ms", "wall time until all is stored, ms"
 WIRE, DELAY, MEMORY = "bytes on the wire", "longest delay, s", "agent's memory, MB"
 GROWTHS = {
     CPU_ALL: "CPU in all, 2,000 files against 200",
     CPU_OWN: "CPU beyond its own parsing, 2,000 files against 200",
+    CPU_APART: "CPU of agent, gateway and database, 2,000 files against 200",
     STATEMENTS: "SQL statements, 2,000 files against 200",
 }
 
@@ -101,6 +104,7 @@ def figures(configuration: Configuration, case: str) -> list[Figure]:
             )
             for name in (CPU, CPU_OWN, CPU_OWN_OUTSIDE)
         ),
+        Figure(CPU_APART, None, statistics.median(_apart(turn) / turn.files * 1000 for turn in ours), of_ratio=False),
         median(CPU_ALL, lambda turn: turn.cpu_seconds * 1000),
         median(WALL, lambda turn: turn.seconds * 1000),
         median(WALL_STORED, lambda turn: (turn.stored_seconds or 0.0) * 1000),
@@ -146,6 +150,11 @@ def cpu_differences(configuration: Configuration, case: str, side: str, name: st
     ]
 
 
+def _apart(turn: Turn) -> float:
+    """Seconds of CPU of all but those who parse."""
+    return sum(seconds for role, seconds in turn.cpu.items() if role not in (MANAGER, CHILDREN))
+
+
 def cpu_by_role(configuration: Configuration, case: str, side: str) -> dict[str, float]:
     """Milliseconds for one file by role, medians."""
     turns = configuration.counted(case, side)
@@ -162,11 +171,15 @@ def growths(results: Results, database: str, processors: int, case: str) -> list
     return [
         Figure(
             title,
-            after[name].stock / before[name].stock,
+            _ratio(after[name].stock, before[name].stock),
             after[name].parsegate / before[name].parsegate,
             GROWTH_BOUND,
             of_ratio=False,
         )
         for name, title in GROWTHS.items()
-        if before[name].stock and before[name].parsegate > 0
+        if before[name].parsegate > 0
     ]
+
+
+def _ratio(after: float | None, before: float | None) -> float | None:
+    return after / before if after is not None and before else None

@@ -12,6 +12,7 @@ CASES = ("cold", "unchanged", "changed")
 STOCK, PARSEGATE = "stock", "parsegate"
 STOCK_PARSING, PARSEGATE_PARSING = "stock, parsing alone", "parsegate, parsing alone"
 SIDES = (STOCK, STOCK_PARSING, PARSEGATE, PARSEGATE_PARSING)
+MANAGER = "manager"
 CHILDREN = "children"
 """The role of the processes that parse."""
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from airflow_database import AirflowDatabase
-from measurement import CHILDREN, PARSEGATE, PARSEGATE_PARSING
+from measurement import CHILDREN, MANAGER, PARSEGATE, PARSEGATE_PARSING
 from process_tree import ProcessTree, proportional_memory
 from running_gateway import PARSEGATE as PARSEGATE_COMMAND
 from running_gateway import RunningGateway
@@ -15,7 +15,6 @@ from sides import SAME_ORDER, Setup, Side, request_parses
 from stored_parses import StoredParses
 from wire import Wire
 
-MANAGER = "manager"
 COMPANIONS = {"parsegate.client.agent": "agent", "parsegate.client.bundle_helper": "bundle helper"}
 
 
